@@ -1,0 +1,108 @@
+"""Reductions: sums, means, extrema, variance, along axes as in NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc.build import apply, constant
+from graphc.functional import elementwise as e
+from graphc.node import Tensor
+
+__all__ = [
+    *("argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "top_k", "var"),
+]
+
+Axis = int | Sequence[int] | None
+
+
+def _reduce(op: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
+    tensor = e.as_tensor(x)
+    axes = None if axis is None else constant(np.atleast_1d(np.asarray(axis, dtype=np.int64)))
+    if axes is not None and axes.shape == (0,):
+        return tensor
+    return apply(op, (tensor, axes), {"keepdims": int(keepdims)}).out()
+
+
+def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis`: an integer, several, or None for all (ONNX ReduceSum)."""
+    return _reduce("ReduceSum", x, axis, keepdims)
+
+
+def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The arithmetic mean over `axis` (ONNX ReduceMean)."""
+    return _reduce("ReduceMean", x, axis, keepdims)
+
+
+def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The maximum over `axis` (ONNX ReduceMax). Equal maxima share the gradient evenly."""
+    return _reduce("ReduceMax", x, axis, keepdims)
+
+
+def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The minimum over `axis` (ONNX ReduceMin). Equal minima share the gradient evenly."""
+    return _reduce("ReduceMin", x, axis, keepdims)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product over `axis` (ONNX ReduceProd)."""
+    return _reduce("ReduceProd", x, axis, keepdims)
+
+
+def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """`log(sum(exp(x)))` over `axis`, without overflow (ONNX ReduceLogSumExp)."""
+    return _reduce("ReduceLogSumExp", x, axis, keepdims)
+
+
+def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The Euclidean norm over `axis` (ONNX ReduceL2)."""
+    return _reduce("ReduceL2", x, axis, keepdims)
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 0) -> Tensor:
+    """The variance over `axis`, divided by n - `correction` (0 as in NumPy, 1 for Bessel's correction)."""
+    tensor = e.as_tensor(x)
+    centered = tensor - mean(tensor, axis, keepdims=True)
+    squared = e.square(centered)
+    if correction == 0:
+        return mean(squared, axis, keepdims)
+    count = sum(e.cast(constant(np.ones((1,) * tensor.ndim)), tensor.dtype) + tensor * 0, axis, keepdims)
+    return sum(squared, axis, keepdims) / (count - correction)
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 0) -> Tensor:
+    """The standard deviation over `axis`, the square root of :func:`var`."""
+    return e.sqrt(var(x, axis, keepdims, correction=correction))
+
+
+def _arg(op: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
+    from graphc.functional.layout import reshape
+
+    tensor = e.as_tensor(x)
+    if axis is None:
+        tensor, axis = reshape(tensor, (-1,)), 0
+    return apply(op, (tensor,), {"axis": axis, "keepdims": int(keepdims)}).out()
+
+
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The int64 index of the first maximum along `axis`; of the flattened tensor when None (ONNX ArgMax)."""
+    return _arg("ArgMax", x, axis, keepdims)
+
+
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The int64 index of the first minimum along `axis`; of the flattened tensor when None (ONNX ArgMin)."""
+    return _arg("ArgMin", x, axis, keepdims)
+
+
+def cumsum(x: Any, axis: int, *, exclusive: bool = False, reverse: bool = False) -> Tensor:
+    """Running sums along `axis` (ONNX CumSum)."""
+    attrs = {"exclusive": int(exclusive), "reverse": int(reverse)}
+    return apply("CumSum", (x, constant(np.int64(axis))), attrs).out()
+
+
+def top_k(x: Any, k: int, axis: int = -1, *, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The `k` largest (or smallest) elements along `axis`, sorted, and their int64 indices (ONNX TopK)."""
+    node = apply("TopK", (x, constant(np.array([k], np.int64))), {"axis": axis, "largest": int(largest)})
+    return node.out(0), node.out(1)

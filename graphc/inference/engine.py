@@ -1,0 +1,225 @@
+"""Find and run the rule that types an operator's outputs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from graphc.constant import Constant
+from graphc.dims import Dim, Shape
+from graphc.errors import OperatorError, ShapeError
+from graphc.node import Tensor, Values
+from graphc.origin import location
+from graphc.schema import OpSpec, output_dtypes
+from graphc.types import DType, TensorType, Type
+
+__all__ = ["Context", "Rule", "constant_values", "count_outputs", "infer", "output_count", "rule", "value_rule"]
+
+MAX_VALUES = 256
+"""Integer tensors of up to this many elements carry symbolic elements."""
+
+
+class UnknownRank(Exception):
+    """A rule asked for the shape of an input of unknown rank."""
+
+
+class Context:
+    """What a rule sees: the operator, its inputs and attributes."""
+
+    __slots__ = ("attrs", "inputs", "outputs", "spec")
+
+    def __init__(
+        self, spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], outputs: int
+    ) -> None:
+        self.spec, self.inputs, self.attrs, self.outputs = spec, inputs, attrs, outputs
+
+    def has(self, position: int) -> bool:
+        """Whether the input at `position` is given."""
+        return position < len(self.inputs) and self.inputs[position] is not None
+
+    def input(self, position: int) -> Tensor:
+        """The input at `position`, known to be given."""
+        found = self.inputs[position]
+        if found is None:
+            self.fail(f"input {self.spec.input(position).name!r} is missing")
+        return found
+
+    def shape(self, position: int) -> Shape:
+        """The shape of an input; when its rank is unknown, the operator's outputs are of unknown shape too."""
+        shape = self.input(position).tensor_type.shape
+        if shape is None:
+            raise UnknownRank
+        return shape
+
+    def dtype(self, position: int) -> DType:
+        """The dtype of an input."""
+        return self.input(position).dtype
+
+    def values(self, position: int) -> Values | None:
+        """The symbolic elements of an input, None when it is not given or they are not known."""
+        return self.inputs[position].values if self.has(position) else None  # type: ignore[union-attr]
+
+    def integers(self, position: int) -> list[Dim] | None:
+        """The symbolic elements of an input as a flat list."""
+        values = self.values(position)
+        return None if values is None else list(values.ravel())
+
+    def axis(self, axis: int, rank: int) -> int:
+        """`axis` made non-negative; an error when it is out of range."""
+        if not -rank <= axis < rank:
+            self.fail(f"axis {axis} is out of range for rank {rank}", f"Use an axis from {-rank} to {rank - 1}.")
+        return axis % rank
+
+    def fail(self, message: str, hint: str = "") -> NoReturn:
+        """Raise a ShapeError that names the operator and the user's line."""
+        raise ShapeError(f"{self.spec.name}: {message}{location()}.{' ' + hint if hint else ''}")
+
+
+Rule: TypeAlias = Callable[[Context], "Sequence[Shape | TensorType | None]"]
+ValueRule: TypeAlias = Callable[[Context], "Values | Sequence[Dim] | None"]
+
+_RULES: dict[str, Rule] = {}
+_VALUE_RULES: dict[str, ValueRule] = {}
+_OUTPUT_COUNTS: dict[str, Callable[[Context], int | None]] = {}
+_MODULES = ("elementwise", "layout", "indexing", "linalg", "reductions", "neural", "controlflow", "values")
+
+
+def rule(*operators: str) -> Callable[[Rule], Rule]:
+    """Register a shape rule: it returns, for each output, a shape (the dtype comes from the schema) or a TensorType."""
+
+    def register(function: Rule) -> Rule:
+        for name in operators:
+            _RULES[name] = function
+        return function
+
+    return register
+
+
+def value_rule(*operators: str) -> Callable[[ValueRule], ValueRule]:
+    """Register a rule for the symbolic elements of the first output; None means unknown."""
+
+    def register(function: ValueRule) -> ValueRule:
+        for name in operators:
+            _VALUE_RULES[name] = function
+        return function
+
+    return register
+
+
+def output_count(
+    *operators: str,
+) -> Callable[[Callable[[Context], int | None]], Callable[[Context], int | None]]:
+    """Register a rule for the number of outputs of an operator that has a variable number."""
+
+    def register(function: Callable[[Context], int | None]) -> Callable[[Context], int | None]:
+        for name in operators:
+            _OUTPUT_COUNTS[name] = function
+        return function
+
+    return register
+
+
+def _load() -> None:
+    for module in _MODULES:
+        importlib.import_module(f"graphc.inference.{module}")
+
+
+def infer(
+    spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], outputs: int
+) -> tuple[tuple[Type, ...], tuple[Values | None, ...] | None]:
+    """The types of all outputs, and their symbolic elements where known. Raises DTypeError or ShapeError."""
+    if not _RULES:
+        _load()
+    key: list[DType | Type | None] = []
+    for t in inputs:
+        found = None if t is None else t.node.types[t.index]
+        key.append(found.dtype if isinstance(found, TensorType) else found)
+    dtypes = output_dtypes(spec, tuple(key), outputs)
+    context = Context(spec, inputs, attrs, outputs)
+    types = _types(context, dtypes)
+    values_rule = _VALUE_RULES.get(spec.name) if spec.domain == "" else None
+    if values_rule is None or not (spec.name in _SHAPE_READERS or _any_values(inputs)):
+        return types, None
+    return types, _values(values_rule, context, types)
+
+
+_SHAPE_READERS = frozenset({"Shape", "Size"})
+
+
+def _any_values(inputs: tuple[Tensor | None, ...]) -> bool:
+    return any([t is not None and t.node.values is not None for t in inputs])
+
+
+def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
+    from graphc.inference import fallback
+
+    found = _RULES.get(context.spec.name) if context.spec.domain == "" else None
+    if found is None:
+        return fallback.infer(context, dtypes)
+    try:
+        shapes = found(context)
+    except UnknownRank:
+        return fallback.infer(context, dtypes)
+    result: list[Type] = []
+    for shape, dtype in zip(shapes, dtypes, strict=True):
+        if isinstance(shape, TensorType):
+            result.append(shape)
+        elif dtype is None:
+            raise AssertionError(f"the shape rule of {context.spec.name} must give a dtype")
+        else:
+            result.append(TensorType(dtype, shape))
+    return tuple(result)
+
+
+def _values(values_rule: ValueRule, context: Context, types: tuple[Type, ...]) -> tuple[Values | None, ...] | None:
+    first = types[0]
+    if not isinstance(first, TensorType) or first.shape is None or len(first.shape) > 2:
+        return None
+    size = first.size
+    if not isinstance(size, int) or size > MAX_VALUES:
+        return None
+    try:
+        elements = values_rule(context)
+    except (TypeError, ValueError, ZeroDivisionError):  # symbolic arithmetic that has no answer
+        return None
+    if elements is None:
+        return None
+    array = np.empty(size, dtype=object)
+    array[:] = list(elements.ravel()) if isinstance(elements, np.ndarray) else list(elements)
+    return (freeze(array.reshape(first.shape)), *([None] * (len(types) - 1)))
+
+
+def freeze(array: Values) -> Values:
+    """Make an array read-only, and return it."""
+    array.flags.writeable = False
+    return array
+
+
+def constant_values(value: Constant) -> tuple[Values | None, ...] | None:
+    """The elements of a small integer or bool constant as symbolic elements."""
+    array = value.array
+    if array.dtype.kind not in "iub" or array.size > MAX_VALUES or array.ndim > 2 or value.dtype.bits < 8:
+        return None
+    elements = np.empty(array.shape, dtype=object)
+    elements[...] = array.astype(object)
+    return (freeze(elements),)
+
+
+def count_outputs(
+    spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], asked: int | None
+) -> int:
+    """How many outputs an operator with a variable number has. Raises OperatorError when nothing tells."""
+    if not _RULES:
+        _load()
+    counter = _OUTPUT_COUNTS.get(spec.name)
+    found = counter(Context(spec, inputs, attrs, asked or 0)) if counter else None
+    if found is None:
+        found = asked
+    if found is None:
+        raise OperatorError(f"{spec.name}: the number of outputs is not known{location()}. Pass outputs=n.")
+    if asked is not None and asked != found:
+        raise OperatorError(f"{spec.name}: outputs={asked}, but it has {found} outputs{location()}")
+    return found

@@ -1,0 +1,1 @@
+def as_initializer(init, t): return init

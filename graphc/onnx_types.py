@@ -1,0 +1,81 @@
+"""Types and attributes to and from ONNX protos."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from graphc import dims, schema
+from graphc.constant import Constant
+from graphc.dims import Dim
+from graphc.errors import ModelImportError
+from graphc.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
+
+__all__ = ["attribute_to_proto", "tensor_to_proto", "type_from_proto", "type_to_proto"]
+
+
+def type_to_proto(t: Type) -> onnx.TypeProto:
+    """The TypeProto of a type; an unknown dimension has neither value nor name, an expression is a `dim_param` text."""
+    proto = onnx.TypeProto()
+    if isinstance(t, TensorType):
+        proto.tensor_type.elem_type = t.dtype.code
+        if t.shape is not None:
+            proto.tensor_type.shape.SetInParent()
+            for d in t.shape:
+                _set_dim(proto.tensor_type.shape.dim.add(), d)
+    elif isinstance(t, SequenceType):
+        proto.sequence_type.elem_type.CopyFrom(type_to_proto(t.element))
+    else:
+        proto.optional_type.elem_type.CopyFrom(type_to_proto(t.element))
+    return proto
+
+
+def _set_dim(proto: Any, d: Dim) -> None:
+    if isinstance(d, int):
+        proto.dim_value = d
+    elif not dims.is_unknown(d):
+        proto.dim_param = str(d)
+
+
+def type_from_proto(proto: onnx.TypeProto) -> Type:
+    """The type that a TypeProto describes. Raises ModelImportError for maps and opaque types."""
+    kind = proto.WhichOneof("value")
+    if kind == "tensor_type":
+        tensor = proto.tensor_type
+        dtype: DType = as_dtype(tensor.elem_type)
+        if not tensor.HasField("shape"):
+            return TensorType(dtype, None)
+        return TensorType(dtype, tuple(_dim(d) for d in tensor.shape.dim))
+    if kind == "sequence_type":
+        return SequenceType(type_from_proto(proto.sequence_type.elem_type))
+    if kind == "optional_type":
+        return OptionalType(type_from_proto(proto.optional_type.elem_type))
+    raise ModelImportError(f"values of type {kind or 'unknown'} are not supported; expected tensors, sequences, optionals")
+
+
+def _dim(proto: Any) -> Dim:
+    kind = proto.WhichOneof("value")
+    if kind == "dim_value" and proto.dim_value >= 0:
+        return int(proto.dim_value)
+    if kind == "dim_param" and proto.dim_param.strip():
+        return dims.dim(proto.dim_param)
+    return dims.unknown()
+
+
+def tensor_to_proto(constant: Constant, name: str = "") -> onnx.TensorProto:
+    """The TensorProto of a constant."""
+    proto: onnx.TensorProto = onnx.numpy_helper.from_array(constant.array, name)
+    return proto
+
+
+def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
+    """The AttributeProto of a normalized attribute value (any kind but graphs)."""
+    if kind == "TENSOR":
+        value = tensor_to_proto(value)
+    elif kind == "TYPE_PROTO":
+        value = type_to_proto(value)
+    elif kind == "GRAPH":
+        raise schema.OperatorError(f"the graph attribute {name!r} is converted with its model")
+    proto: onnx.AttributeProto = onnx.helper.make_attribute(name, value, attr_type=getattr(onnx.AttributeProto, kind))
+    return proto

@@ -1,0 +1,79 @@
+"""Where in the user's code a node was built.
+
+An origin is a label of a node, never part of its identity: two lines that build the same expression share one node,
+and the first line is remembered.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Origin", "current", "inherit", "location", "scope"]
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_INTERNAL = tuple(os.path.join(_ROOT, package) + os.sep for package in ("graphc", "passes", "runtimes"))
+
+
+class Origin(NamedTuple):
+    """A source line (`filename`, `lineno`), the layer path (`scope`) and, for a derived node, what it derives from."""
+
+    filename: str
+    lineno: int
+    scope: str = ""
+    derived: str = ""
+
+    def __str__(self) -> str:
+        return f"{os.path.basename(self.filename)}:{self.lineno}"
+
+
+_inherited: Origin | None = None
+_derived = ""
+_scope = ""
+
+
+def current() -> Origin | None:
+    """The origin of whatever is being built now: an inherited one, else the innermost line outside graphc."""
+    if _inherited is not None:
+        return _inherited
+    frame = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not code.co_filename.startswith(_INTERNAL):
+            return Origin(code.co_filename, frame.f_lineno, _scope, _derived)
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+def location() -> str:
+    """`" [train.py:12]"`, the user's line as it ends a message; empty when there is none."""
+    origin = current()
+    return f" [{origin}]" if origin else ""
+
+
+@contextlib.contextmanager
+def inherit(origin: Origin | None, derived: str = "") -> Iterator[None]:
+    """Give every node built inside the `with` block this origin, marked as `derived` (such as `"gradient of MatMul"`)."""
+    global _inherited
+    saved = _inherited
+    if origin is not None:
+        _inherited = origin._replace(derived=derived) if derived else origin
+    try:
+        yield
+    finally:
+        _inherited = saved
+
+
+@contextlib.contextmanager
+def scope(path: str) -> Iterator[None]:
+    """Record `path` (a layer's qualified name) in the origin of every node built inside the `with` block."""
+    global _scope
+    saved = _scope
+    _scope = path
+    try:
+        yield
+    finally:
+        _scope = saved

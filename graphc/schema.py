@@ -1,0 +1,363 @@
+"""Operators as `onnx.defs` describes them at one pinned opset: arity, types, attributes, defaults, documentation."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+import onnx.defs
+
+from graphc.constant import Constant
+from graphc.errors import DTypeError, OperatorError
+from graphc.origin import location
+from graphc.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
+
+__all__ = ["OPSET", "AttrSpec", "OpSpec", "Parameter", "operator_names", "spec"]
+
+OPSET = 23
+"""The opset whose operators graphs are made of. Exports state a lower one where their operators allow it."""
+
+DTYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision"})
+"""Integer attributes that hold an element type; a name or a DType is accepted for them."""
+
+
+class Parameter(NamedTuple):
+    """A formal input or output: its name, type string, whether optional or variadic, and the types it allows."""
+
+    name: str
+    type_str: str
+    optional: bool
+    variadic: bool
+    homogeneous: bool
+    types: frozenset[str]
+
+
+class AttrSpec(NamedTuple):
+    """An attribute: its name, kind (`INT`, `FLOATS`, `GRAPH`, …), whether required, and its normalized default or None."""
+
+    name: str
+    kind: str
+    required: bool
+    default: Any
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OpSpec:
+    """One operator at the pinned opset; one object per operator, compared by identity."""
+
+    name: str
+    domain: str
+    since_version: int
+    inputs: tuple[Parameter, ...]
+    outputs: tuple[Parameter, ...]
+    min_inputs: int
+    max_inputs: int
+    min_outputs: int
+    max_outputs: int
+    attributes: Mapping[str, AttrSpec]
+    deterministic: bool
+    doc: str
+
+    def input(self, position: int) -> Parameter:
+        """The formal input at `position`; the last one repeats when it is variadic."""
+        return self.inputs[min(position, len(self.inputs) - 1)]
+
+    def output(self, position: int) -> Parameter:
+        """The formal output at `position`; the last one repeats when it is variadic."""
+        return self.outputs[min(position, len(self.outputs) - 1)]
+
+
+VARIADIC = 2**31 - 1
+_TENSOR_TYPE = "tensor("
+
+
+def operator_names() -> list[str]:
+    """Every operator of the default domain at the pinned opset, sorted."""
+    return list(_operators())
+
+
+@functools.cache
+def _operators() -> dict[str, onnx.defs.OpSchema]:
+    found = {}
+    for name in sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}):
+        if onnx.defs.has(name, OPSET, ""):
+            schema = onnx.defs.get_schema(name, OPSET, "")
+            if not schema.deprecated:
+                found[name] = schema
+    return found
+
+
+@functools.cache
+def spec(name: str, domain: str = "") -> OpSpec:
+    """The OpSpec of an operator. Raises OperatorError, with the nearest names, for an unknown one.
+
+    Values that the bodies of If, Loop and Scan capture are trailing inputs here (`graphc/inference/controlflow.py`).
+    """
+    try:
+        schema = onnx.defs.get_schema(name, OPSET if domain == "" else onnx.defs.onnx_opset_version(), domain)
+    except onnx.defs.SchemaError:
+        schema = None
+    if schema is None or schema.deprecated:
+        near = difflib.get_close_matches(name, operator_names(), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise OperatorError(f"there is no operator {name!r} in ONNX opset {OPSET}{location()}.{hint}")
+    option = onnx.defs.OpSchema.FormalParameterOption
+
+    def formal(p: Any) -> Parameter:
+        return Parameter(
+            p.name,
+            p.type_str,
+            p.option == option.Optional,
+            p.option == option.Variadic,
+            p.is_homogeneous,
+            frozenset(p.types),
+        )
+
+    attributes = {a.name: _attribute(a) for a in schema.attributes.values()}
+    inputs = tuple(formal(p) for p in schema.inputs)
+    max_inputs = schema.max_input
+    if domain == "" and name == "If":
+        anything = frozenset(t for p in schema.outputs for t in p.types)
+        inputs, max_inputs = (*inputs, Parameter("captured", "V", False, True, False, anything)), VARIADIC
+    if domain == "" and name in ("Loop", "Scan"):
+        attributes["captures"] = AttrSpec("captures", "INT", False, 0)
+    return OpSpec(
+        name,
+        domain,
+        schema.since_version,
+        inputs,
+        tuple(formal(p) for p in schema.outputs),
+        schema.min_input,
+        max_inputs,
+        schema.min_output,
+        schema.max_output,
+        attributes,
+        schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic,
+        schema.doc,
+    )
+
+
+def _attribute(a: Any) -> AttrSpec:
+    kind = str(a.type).rpartition(".")[2]
+    default = None
+    if a.default_value.type != onnx.AttributeProto.UNDEFINED:
+        value = onnx.helper.get_attribute_value(a.default_value)
+        default = normalize(kind, value)
+    return AttrSpec(a.name, kind, bool(a.required), default)
+
+
+# --- attribute values ---------------------------------------------------------------------------------------------
+
+
+def float32(value: float) -> float:
+    """`value` rounded to what an ONNX float attribute can hold."""
+    try:
+        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+    return rounded
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, (bool, int, np.integer, np.bool_)):
+        return int(value)
+    raise TypeError
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float32(float(value))
+    raise TypeError
+
+
+def _string(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if isinstance(value, str):
+        return value
+    raise TypeError
+
+
+def _tensor(value: Any) -> Constant:
+    if isinstance(value, Constant):
+        return value
+    if isinstance(value, onnx.TensorProto):
+        return Constant(onnx.numpy_helper.to_array(value))
+    return Constant(value)
+
+
+def _graph(value: Any) -> Any:
+    from graphc.graph import Graph
+
+    if isinstance(value, Graph):
+        return value
+    raise TypeError
+
+
+def _type(value: Any) -> Type:
+    if isinstance(value, onnx.TypeProto):
+        from graphc.onnx_types import type_from_proto
+
+        return type_from_proto(value)
+    if isinstance(value, (TensorType, SequenceType, OptionalType)):
+        return value
+    raise TypeError
+
+
+def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def normalize_all(value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+            raise TypeError
+        return tuple(one(v) for v in value)
+
+    return normalize_all
+
+
+_KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "INT": (_int, "an integer"),
+    "FLOAT": (_float, "a number"),
+    "STRING": (_string, "a string"),
+    "TENSOR": (_tensor, "an array"),
+    "GRAPH": (_graph, "a Graph"),
+    "TYPE_PROTO": (_type, "a type"),
+    "INTS": (_many(_int), "a sequence of integers"),
+    "FLOATS": (_many(_float), "a sequence of numbers"),
+    "STRINGS": (_many(_string), "a sequence of strings"),
+    "TENSORS": (_many(_tensor), "a sequence of arrays"),
+    "GRAPHS": (_many(_graph), "a sequence of graphs"),
+}
+
+
+def normalize(kind: str, value: Any) -> Any:
+    """The canonical Python value of an attribute of `kind`. Raises TypeError when `value` is not of that kind."""
+    if kind not in _KINDS:
+        raise TypeError(f"attributes of kind {kind} are not supported")
+    return _KINDS[kind][0](value)
+
+
+def key(kind: str, value: Any) -> object:
+    """A hashable key of a normalized value that tells 0.0 from -0.0 and equates NaNs."""
+    if kind == "FLOAT":
+        return value.hex()
+    if kind == "FLOATS":
+        return tuple(v.hex() for v in value)
+    return value
+
+
+AttrKey = tuple[tuple[str, object], ...]
+
+
+def attributes(op: OpSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], AttrKey]:
+    """Check and normalize the attributes given to an operator, defaults filled in: `(values, hashable key)`.
+
+    An attribute given as None counts as not given. Raises OperatorError for unknown, missing or ill-typed ones.
+    """
+    known = op.attributes
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        attr = known.get(name)
+        if attr is None:
+            raise OperatorError(_unknown_attribute(op, name))
+        if value is None:
+            continue
+        try:
+            if attr.kind == "INT" and name in DTYPE_ATTRIBUTES and not isinstance(value, (int, np.integer)):
+                value = as_dtype(value).code
+            values[name] = normalize(attr.kind, value)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, DTypeError):
+                raise DTypeError(f"{op.name}: attribute {name!r}: {error}{location()}") from None
+            expected = _KINDS[attr.kind][1] if attr.kind in _KINDS else attr.kind
+            raise OperatorError(
+                f"{op.name}: attribute {name!r} is {value!r}; expected {expected}{location()}"
+            ) from None
+    for name, attr in known.items():
+        if name not in values:
+            if attr.required:
+                raise OperatorError(f"{op.name}: the attribute {name!r} is required{location()}")
+            if attr.default is not None:
+                values[name] = attr.default
+    ordered = dict(sorted(values.items()))
+    return ordered, tuple((n, key(known[n].kind, v)) for n, v in ordered.items())
+
+
+def _unknown_attribute(op: OpSpec, name: str) -> str:
+    near = difflib.get_close_matches(name, list(op.attributes), n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    names = ", ".join(op.attributes) or "none"
+    return f"{op.name}: there is no attribute {name!r}; its attributes are: {names}{location()}.{hint}"
+
+
+# --- types --------------------------------------------------------------------------------------------------------
+
+
+def type_string(t: Type) -> str:
+    """The ONNX type string, such as `tensor(float)` or `seq(tensor(int64))`."""
+    if isinstance(t, TensorType):
+        return f"{_TENSOR_TYPE}{t.dtype.onnx_name})"
+    return f"{'seq' if isinstance(t, SequenceType) else 'optional'}({type_string(t.element)})"
+
+
+def _readable(type_str: str) -> str:
+    if type_str.startswith(_TENSOR_TYPE):
+        return from_onnx_name(type_str[len(_TENSOR_TYPE) : -1]).name
+    return type_str
+
+
+@functools.lru_cache(maxsize=8192)
+def output_dtypes(op: OpSpec, inputs: tuple[DType | Type | None, ...], outputs: int) -> tuple[DType | None, ...]:
+    """Check the types of the inputs against the operator's constraints; return what they fix of the outputs' dtypes.
+
+    A tensor input is given by its DType alone, a skipped one by None. An output whose dtype is not fixed by a
+    constraint (that of Cast, say) is None. Raises DTypeError.
+    """
+    bound: dict[str, tuple[str, str]] = {}
+    for position, given in enumerate(inputs):
+        if given is None:
+            continue
+        formal = op.input(position)
+        found = f"{_TENSOR_TYPE}{given.onnx_name})" if isinstance(given, DType) else type_string(given)
+        if found not in formal.types:
+            allowed = ", ".join(sorted(_readable(t) for t in formal.types))
+            raise DTypeError(
+                f"{op.name}: input {formal.name!r} is {_readable(found)}; expected one of {allowed}{location()}"
+            )
+        if formal.variadic and not formal.homogeneous:
+            continue
+        first_name, first = bound.setdefault(formal.type_str, (formal.name, found))
+        if first != found:
+            raise DTypeError(
+                f"{op.name}: input {first_name!r} is {_readable(first)} but {formal.name!r} is {_readable(found)}; "
+                f"they must have one dtype{location()}. Convert one of them with .cast(...)."
+            )
+    return tuple(_output_dtype(op.output(position), bound) for position in range(outputs))
+
+
+def _output_dtype(formal: Parameter, bound: Mapping[str, tuple[str, str]]) -> DType | None:
+    if formal.variadic and not formal.homogeneous:
+        return None
+    if formal.type_str in bound:
+        name = bound[formal.type_str][1]
+    elif len(formal.types) == 1:
+        (name,) = formal.types
+    else:
+        return None
+    return from_onnx_name(name[len(_TENSOR_TYPE) : -1]) if name.startswith(_TENSOR_TYPE) else None
+
+
+def scalar_dtype(op: OpSpec, position: int, others: Sequence[DType | None]) -> DType | None:
+    """The dtype that a Python number takes as input `position`: that of the inputs it must agree with, or the only one allowed."""
+    formal = op.input(position)
+    for other, dtype in enumerate(others):
+        if dtype is not None and op.input(other).type_str == formal.type_str:
+            return dtype
+    if len(formal.types) == 1:
+        (name,) = formal.types
+        return from_onnx_name(name[len(_TENSOR_TYPE) : -1]) if name.startswith(_TENSOR_TYPE) else None
+    return None
