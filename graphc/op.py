@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from graphc import schema
-from graphc.build import apply
 from graphc.errors import OperatorError
-from graphc.node import Tensor
-from graphc.origin import location
-from graphc.schema import OpSpec
+from graphc.ir import schema
+from graphc.ir.build import apply
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.ir.schema import OpSpec
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
@@ -77,7 +77,7 @@ _CONSTANT_DTYPES = {
 
 
 def _constant(keywords: dict[str, Any]) -> Tensor:
-    from graphc.build import constant
+    from graphc.ir.build import constant
 
     given = {k: v for k, v in keywords.items() if v is not None}
     if len(given) != 1 or next(iter(given)) not in _CONSTANT_DTYPES:

@@ -8,9 +8,9 @@ from graphc.functional.indexing import *  # noqa: F403
 from graphc.functional.indexing import __all__ as _indexing
 from graphc.functional.layout import *  # noqa: F403
 from graphc.functional.layout import __all__ as _layout
-from graphc.functional.reduction import *  # noqa: F403
-from graphc.functional.reduction import __all__ as _reduction
 from graphc.functional.linalg import *  # noqa: F403
 from graphc.functional.linalg import __all__ as _linalg
+from graphc.functional.reduction import *  # noqa: F403
+from graphc.functional.reduction import __all__ as _reduction
 
 __all__ = [*_activation, *_elementwise, *_indexing, *_layout, *_linalg, *_reduction]  # noqa: PLE0604

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.build import apply
 from graphc.functional import elementwise as e
-from graphc.node import Tensor
+from graphc.ir.build import apply
+from graphc.ir.node import Tensor
 
 __all__ = [
-    *("celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid", "log_softmax"),
-    *("mish", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanhshrink"),
+    "celu",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
+    "mish",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanhshrink",
 ]
 
 
@@ -118,4 +136,3 @@ def log_sigmoid(x: Any) -> Tensor:
 def tanhshrink(x: Any) -> Tensor:
     """`x - tanh(x)`."""
     return e.subtract(x, e.tanh(x))
-

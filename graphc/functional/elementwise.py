@@ -6,18 +6,67 @@ from typing import Any
 
 import numpy as np
 
-from graphc.build import apply, constant
 from graphc.errors import DTypeError
-from graphc.node import Tensor
-from graphc.origin import location
-from graphc.types import DType, as_dtype
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.ir.types import DType, as_dtype
 
 __all__ = [
-    *("abs", "acos", "acosh", "add", "as_tensor", "asin", "asinh", "atan", "atanh", "cast", "ceil", "clip", "cos"),
-    *("cosh", "divide", "equal", "erf", "exp", "floor", "floor_divide", "greater", "greater_equal", "identity"),
-    *("isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p", "logical_and", "logical_not", "logical_or"),
-    *("logical_xor", "matmul", "maximum", "minimum", "multiply", "neg", "not_equal", "pow", "reciprocal", "remainder"),
-    *("round", "rsqrt", "sign", "sin", "sinh", "sqrt", "square", "subtract", "tan", "tanh", "where"),
+    "abs",
+    "acos",
+    "acosh",
+    "add",
+    "as_tensor",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "cast",
+    "ceil",
+    "clip",
+    "cos",
+    "cosh",
+    "divide",
+    "equal",
+    "erf",
+    "exp",
+    "floor",
+    "floor_divide",
+    "greater",
+    "greater_equal",
+    "identity",
+    "isfinite",
+    "isinf",
+    "isnan",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "matmul",
+    "maximum",
+    "minimum",
+    "multiply",
+    "neg",
+    "not_equal",
+    "pow",
+    "reciprocal",
+    "remainder",
+    "round",
+    "rsqrt",
+    "sign",
+    "sin",
+    "sinh",
+    "sqrt",
+    "square",
+    "subtract",
+    "tan",
+    "tanh",
+    "where",
 ]
 
 
@@ -228,7 +277,7 @@ def cast(x: Any, dtype: object) -> Tensor:
 
 def clip(x: Any, low: Any = None, high: Any = None) -> Tensor:
     """`x` limited to [`low`, `high`]; None is no limit. Array limits broadcast (by Max and Min)."""
-    if all(v is None or np.ndim(v) == 0 and not isinstance(v, Tensor) for v in (low, high)):
+    if all(v is None or (np.ndim(v) == 0 and not isinstance(v, Tensor)) for v in (low, high)):
         return _op("Clip", x, low, high)
     limited = as_tensor(x) if low is None else maximum(x, low)
     return limited if high is None else minimum(limited, high)

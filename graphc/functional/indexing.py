@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims
-from graphc.build import apply, constant
 from graphc.errors import ShapeError
 from graphc.functional import elementwise as e
 from graphc.functional import layout
-from graphc.node import Tensor
-from graphc.origin import location
+from graphc.ir import dims
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
 
-__all__ = ["getitem", "one_hot", "pad", "scatter_add", "take", "take_along_axis"]
+__all__ = [
+    "getitem",
+    "one_hot",
+    "pad",
+    "scatter_add",
+    "take",
+    "take_along_axis",
+]
 
 _OPEN_END = 2**63 - 1
 
@@ -131,4 +138,3 @@ def pad(x: Any, widths: Sequence[tuple[int, int]], value: Any = 0, mode: str = "
     pads = np.array([w[0] for w in widths] + [w[1] for w in widths], np.int64)
     fill = constant(value, tensor.dtype) if mode == "constant" else None
     return apply("Pad", (tensor, constant(pads), fill), {"mode": mode}).out()
-

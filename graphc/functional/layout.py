@@ -8,20 +8,44 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims
-from graphc.build import apply, constant
-from graphc.constant import Constant
-from graphc.dims import Dim
 from graphc.errors import GraphcError, ShapeError
 from graphc.functional import elementwise as e
-from graphc.node import Tensor
-from graphc.origin import location
-from graphc.types import as_dtype, as_shape
+from graphc.ir import dims
+from graphc.ir.build import apply, constant
+from graphc.ir.constant import Constant
+from graphc.ir.dims import Dim
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.ir.types import as_dtype, as_shape
 
 __all__ = [
-    *("arange", "broadcast_to", "concat", "expand_dims", "eye", "flatten", "full", "full_like", "iterate", "length"),
-    *("matrix_transpose", "no_truth", "ones", "ones_like", "permute", "reshape", "shape_of", "shape_tensor", "split"),
-    *("squeeze", "stack", "swapaxes", "tile", "transpose", "unsqueeze", "zeros", "zeros_like"),
+    "arange",
+    "broadcast_to",
+    "concat",
+    "expand_dims",
+    "eye",
+    "flatten",
+    "full",
+    "full_like",
+    "iterate",
+    "length",
+    "matrix_transpose",
+    "no_truth",
+    "ones",
+    "ones_like",
+    "permute",
+    "reshape",
+    "shape_of",
+    "shape_tensor",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "tile",
+    "transpose",
+    "unsqueeze",
+    "zeros",
+    "zeros_like",
 ]
 
 
@@ -259,7 +283,9 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: object = None) ->
         return constant(np.arange(start, stop, step), dtype or ("int64" if _integral(start, stop, step) else "float32"))
     like = next(v for v in (start, stop, step) if isinstance(v, Tensor))
     to = as_dtype(dtype) if dtype is not None else like.dtype
-    return apply("Range", tuple(e.cast(v, to) if isinstance(v, Tensor) else constant(v, to) for v in (start, stop, step))).out()
+    return apply(
+        "Range", tuple(e.cast(v, to) if isinstance(v, Tensor) else constant(v, to) for v in (start, stop, step))
+    ).out()
 
 
 def _integral(*values: Any) -> bool:

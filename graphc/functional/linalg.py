@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.build import apply
 from graphc.functional import elementwise as e
-from graphc.node import Tensor
+from graphc.ir.build import apply
+from graphc.ir.node import Tensor
 
-__all__ = ["einsum", "gemm"]
+__all__ = [
+    "einsum",
+    "gemm",
+]
 
 
 def einsum(equation: str, *tensors: Any) -> Tensor:

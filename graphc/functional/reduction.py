@@ -7,12 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from graphc.build import apply, constant
 from graphc.functional import elementwise as e
-from graphc.node import Tensor
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Tensor
 
 __all__ = [
-    *("argmax", "argmin", "cumsum", "logsumexp", "max", "mean", "min", "norm", "prod", "std", "sum", "top_k", "var"),
+    "argmax",
+    "argmin",
+    "cumsum",
+    "logsumexp",
+    "max",
+    "mean",
+    "min",
+    "norm",
+    "prod",
+    "std",
+    "sum",
+    "top_k",
+    "var",
 ]
 
 Axis = int | Sequence[int] | None

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.elementwise import show
 from graphc.inference.engine import Context, output_count, rule
-from graphc.types import TensorType, Type
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
+from graphc.ir.types import TensorType, Type
 
 
 @output_count("If")
@@ -52,9 +52,7 @@ def join(c: Context, a: Type, b: Type) -> Type:
         c.fail(f"the outcomes have types {a} and {b}; expected one type")
     if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
         return TensorType(a.dtype, None)
-    return TensorType(
-        a.dtype, tuple(p if p == q else dims.unknown() for p, q in zip(a.shape, b.shape, strict=True))
-    )
+    return TensorType(a.dtype, tuple(p if p == q else dims.unknown() for p, q in zip(a.shape, b.shape, strict=True)))
 
 
 @rule("Loop")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Shape
 from graphc.inference.engine import Context, rule
-from graphc.types import TensorType, as_dtype
+from graphc.ir import dims
+from graphc.ir.dims import Shape
+from graphc.ir.types import TensorType, as_dtype
 
 UNARY = (
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Cos", "Cosh", "Elu"),

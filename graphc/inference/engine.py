@@ -8,13 +8,13 @@ from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from graphc.constant import Constant
-from graphc.dims import Dim, Shape
 from graphc.errors import OperatorError, ShapeError
-from graphc.node import Tensor, Values
-from graphc.origin import location
-from graphc.schema import OpSpec, output_dtypes
-from graphc.types import DType, TensorType, Type
+from graphc.ir.constant import Constant
+from graphc.ir.dims import Dim, Shape
+from graphc.ir.node import Tensor, Values
+from graphc.ir.origin import location
+from graphc.ir.schema import OpSpec, output_dtypes
+from graphc.ir.types import DType, TensorType, Type
 
 __all__ = ["Context", "Rule", "constant_values", "count_outputs", "infer", "output_count", "rule", "value_rule"]
 
@@ -31,9 +31,7 @@ class Context:
 
     __slots__ = ("attrs", "inputs", "outputs", "spec")
 
-    def __init__(
-        self, spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], outputs: int
-    ) -> None:
+    def __init__(self, spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], outputs: int) -> None:
         self.spec, self.inputs, self.attrs, self.outputs = spec, inputs, attrs, outputs
 
     def has(self, position: int) -> bool:
@@ -208,9 +206,7 @@ def constant_values(value: Constant) -> tuple[Values | None, ...] | None:
     return (freeze(elements),)
 
 
-def count_outputs(
-    spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], asked: int | None
-) -> int:
+def count_outputs(spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], asked: int | None) -> int:
     """How many outputs an operator with a variable number has. Raises OperatorError when nothing tells."""
     if not _RULES:
         _load()

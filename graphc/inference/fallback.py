@@ -9,14 +9,14 @@ import onnx.shape_inference
 
 from graphc.errors import ShapeError
 from graphc.inference.engine import Context
-from graphc.origin import location
-from graphc.schema import OPSET
-from graphc.types import DType, TensorType, Type
+from graphc.ir.origin import location
+from graphc.ir.schema import OPSET
+from graphc.ir.types import DType, TensorType, Type
 
 
 def infer(c: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
     """Types of the outputs by `onnx.shape_inference.infer_node_outputs`. Raises ShapeError where onnx finds a conflict."""
-    from graphc.onnx_types import attribute_to_proto, type_from_proto, type_to_proto
+    from graphc.serial.protos import attribute_to_proto, type_from_proto, type_to_proto
 
     schema = onnx.defs.get_schema(c.spec.name, OPSET if c.spec.domain == "" else c.spec.since_version, c.spec.domain)
     names = ["" if t is None else f"i{position}" for position, t in enumerate(c.inputs)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.elementwise import show
 from graphc.inference.engine import Context, rule
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
 
 INT_MAX = 2**31 - 1
 """Exporters write an open end of a slice as any number from here up."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.elementwise import broadcast_shapes, show
 from graphc.inference.engine import Context, output_count, rule
-from graphc.types import DType, TensorType, as_dtype
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
+from graphc.ir.types import DType, TensorType, as_dtype
 
 
 @rule("Reshape")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.elementwise import broadcast_shapes, show
 from graphc.inference.engine import Context, rule
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
 
 
 @rule("MatMul")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.elementwise import show
 from graphc.inference.engine import Context, rule
-from graphc.types import TensorType, as_dtype
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
+from graphc.ir.types import TensorType, as_dtype
 
 
 def _windows(c: Context, sizes: Shape, kernel: Sequence[Dim], *, ceil_mode: bool = False) -> list[Dim]:
@@ -67,9 +67,7 @@ def _conv(c: Context) -> Sequence[Shape]:
 def _kernel(c: Context, found: Shape) -> Sequence[Dim]:
     stated = c.attrs.get("kernel_shape")
     if stated is not None:
-        if len(stated) != len(found) or any(
-            dims.provably_different(s, f) for s, f in zip(stated, found, strict=True)
-        ):
+        if len(stated) != len(found) or any(dims.provably_different(s, f) for s, f in zip(stated, found, strict=True)):
             c.fail(f"kernel_shape={list(stated)}, but the weight has {show(found)}")
         return tuple(stated)
     return found

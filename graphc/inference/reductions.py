@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.inference.engine import Context, rule
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
 
 REDUCTIONS = (
     *("ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin"),

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from graphc import dims
-from graphc.dims import Dim
 from graphc.inference.engine import Context, value_rule
-from graphc.node import Values
-from graphc.types import TensorType, as_dtype
+from graphc.ir import dims
+from graphc.ir.dims import Dim
+from graphc.ir.node import Values
+from graphc.ir.types import TensorType, as_dtype
 
 
 @value_rule("Shape")

@@ -1,1 +1,2 @@
-def as_initializer(init, t): return init
+def as_initializer(init, t):
+    return init

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from graphc import origin
-from graphc.dims import Shape
 from graphc.errors import DTypeError, ShapeError
-from graphc.methods import TensorMethods
-from graphc.types import DType, TensorType, Type
+from graphc.ir import origin
+from graphc.ir.dims import Shape
+from graphc.ir.methods import TensorMethods
+from graphc.ir.types import DType, TensorType, Type
 
 if TYPE_CHECKING:
-    from graphc.origin import Origin
+    from graphc.ir.origin import Origin
 
 __all__ = ["INPUT", "IR_DOMAIN", "PARAMETER", "Node", "Tensor", "Values"]
 
@@ -167,7 +167,7 @@ def live_nodes() -> int:
 class Tensor(TensorMethods):
     """A handle to one output of a node: `(node, index)`. Two handles to the same output are equal.
 
-    Python operators and NumPy-like methods build new nodes (see :class:`graphc.methods.TensorMethods`). `==` compares
+    Python operators and NumPy-like methods build new nodes (see :class:`graphc.ir.methods.TensorMethods`). `==` compares
     handles, not elements; elementwise equality is :func:`graphc.equal`.
     """
 

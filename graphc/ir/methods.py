@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from graphc.lazy import LazyModule
+from graphc.ir.lazy import LazyModule
 
 if TYPE_CHECKING:
     from graphc import functional as F
-    from graphc.node import Tensor
+    from graphc.ir.node import Tensor
 else:
     F = LazyModule("graphc.functional")
 

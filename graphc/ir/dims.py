@@ -46,7 +46,7 @@ _UNKNOWN = "unknown_"
 _fresh = itertools.count()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _symbol(name: str) -> Any:
     import sympy
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import onnx
 
-from graphc import dims, schema
-from graphc.constant import Constant
-from graphc.dims import Dim
 from graphc.errors import ModelImportError
-from graphc.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
+from graphc.ir import dims, schema
+from graphc.ir.constant import Constant
+from graphc.ir.dims import Dim
+from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
 
 __all__ = ["attribute_to_proto", "tensor_to_proto", "type_from_proto", "type_to_proto"]
 
@@ -51,7 +51,9 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
         return SequenceType(type_from_proto(proto.sequence_type.elem_type))
     if kind == "optional_type":
         return OptionalType(type_from_proto(proto.optional_type.elem_type))
-    raise ModelImportError(f"values of type {kind or 'unknown'} are not supported; expected tensors, sequences, optionals")
+    raise ModelImportError(
+        f"values of type {kind or 'unknown'} are not supported; expected tensors, sequences, optionals"
+    )
 
 
 def _dim(proto: Any) -> Dim:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 __all__ = ["Origin", "current", "inherit", "location", "scope"]
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _INTERNAL = tuple(os.path.join(_ROOT, package) + os.sep for package in ("graphc", "passes", "runtimes"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from graphc.types import DType, TensorType, as_dtype
+from graphc.ir.types import DType, TensorType, as_dtype
 
 __all__ = ["Array", "Constant"]
 

@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphc import dims
-from graphc.dims import Dim, Shape
 from graphc.errors import DTypeError, ShapeError
+from graphc.ir import dims
+from graphc.ir.dims import Dim, Shape
 
 __all__ = ["DType", "OptionalType", "SequenceType", "TensorType", "Type", "as_dtype", "as_shape"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from graphc import build, dims
 from graphc.errors import GraphError
-from graphc.node import Node, Tensor
-from graphc.origin import location
+from graphc.ir import build, dims
+from graphc.ir.node import Node, Tensor
+from graphc.ir.origin import location
 
 __all__ = ["Graph", "graph", "leaves", "structurally_equal", "substitute", "topological"]
 
@@ -150,13 +150,13 @@ class Graph:
 
     def to_text(self) -> str:
         """ONNX's own textual form (`onnx.printer`) of the exported graph; `gc.parse` reads it back."""
-        from graphc.onnx_text import to_text
+        from graphc.serial.text import to_text
 
         return to_text(self)
 
     def to_python(self) -> str:
         """Python source that rebuilds this graph: run with the same inputs, it gives the same objects."""
-        from graphc.python_source import to_python
+        from graphc.serial.python_source import to_python
 
         return to_python(self)
 
@@ -170,7 +170,7 @@ class Graph:
         return self.inputs, self.outputs, self.output_names, tuple(self.updates.items())
 
     def __str__(self) -> str:
-        from graphc.printing import to_program
+        from graphc.serial.program import to_program
 
         return to_program(self)
 
@@ -333,7 +333,10 @@ def _compare(left: Node, right: Node) -> str | None:
     for name, value in left.attrs.items():
         if not _same_attribute(value, right.attrs[name]):
             return f"{left.op}: {name}={value!r} against {name}={right.attrs[name]!r} {where}"
-    wiring = [None if t is None else t.index for t in left.inputs], [None if t is None else t.index for t in right.inputs]
+    wiring = (
+        [None if t is None else t.index for t in left.inputs],
+        [None if t is None else t.index for t in right.inputs],
+    )
     if wiring[0] != wiring[1]:
         return f"{left.op}: takes outputs {wiring[0]} of its inputs against {wiring[1]} {where}"
     if str(left.types) != str(right.types) and not any("unknown_" in str(t) for t in (*left.types, *right.types)):
@@ -342,7 +345,7 @@ def _compare(left: Node, right: Node) -> str | None:
 
 
 def _same_attribute(a: Any, b: Any) -> bool:
-    from graphc.constant import Constant
+    from graphc.ir.constant import Constant
 
     if isinstance(a, Graph) and isinstance(b, Graph):
         return structurally_equal(a, b)

@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 import onnx.defs
 
-from graphc.constant import Constant
 from graphc.errors import DTypeError, OperatorError
-from graphc.origin import location
-from graphc.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
+from graphc.ir.constant import Constant
+from graphc.ir.origin import location
+from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
 __all__ = ["OPSET", "AttrSpec", "OpSpec", "Parameter", "operator_names", "spec"]
 
@@ -193,7 +193,7 @@ def _tensor(value: Any) -> Constant:
 
 
 def _graph(value: Any) -> Any:
-    from graphc.graph import Graph
+    from graphc.ir.graph import Graph
 
     if isinstance(value, Graph):
         return value
@@ -202,7 +202,7 @@ def _graph(value: Any) -> Any:
 
 def _type(value: Any) -> Type:
     if isinstance(value, onnx.TypeProto):
-        from graphc.onnx_types import type_from_proto
+        from graphc.serial.protos import type_from_proto
 
         return type_from_proto(value)
     if isinstance(value, (TensorType, SequenceType, OptionalType)):

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from graphc import inference, node, schema
-from graphc.constant import Constant
+from graphc import inference
 from graphc.errors import DTypeError, OperatorError
-from graphc.node import INPUT, IR_DOMAIN, PARAMETER, Node, Tensor
-from graphc.origin import location
-from graphc.schema import AttrKey, OpSpec
-from graphc.types import DType, TensorType, Type, as_dtype, as_shape
+from graphc.ir import node, schema
+from graphc.ir.constant import Constant
+from graphc.ir.node import INPUT, IR_DOMAIN, PARAMETER, Node, Tensor
+from graphc.ir.origin import location
+from graphc.ir.schema import AttrKey, OpSpec
+from graphc.ir.types import DType, TensorType, Type, as_dtype, as_shape
 
 __all__ = ["apply", "constant", "input", "make_node", "parameter", "rebuild"]
 

@@ -1,0 +1,1 @@
+"""The intermediate representation: dimensions, types, nodes, graphs, and the one place that builds them."""
