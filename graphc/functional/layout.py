@@ -276,7 +276,7 @@ def eye(n: int, dtype: object = "float32") -> Tensor:
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: object = None) -> Tensor:
-    """`start, start + step, …` below `stop`; with one argument, 0 up to it. Bounds may be scalar tensors (ONNX Range)."""
+    """`start, start + step, …` below `stop`; with one argument, 0 up to it. Bounds may be scalar tensors (Range)."""
     if stop is None:
         start, stop = 0, start
     if all(not isinstance(v, Tensor) for v in (start, stop, step)):

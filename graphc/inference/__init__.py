@@ -1,4 +1,4 @@
-"""Types of operator outputs: exact rules with sympy dimensions for common operators, onnx's own inference for the rest."""
+"""Types of operator outputs: exact rules with sympy dimensions for common operators, onnx's inference for the rest."""
 
 from graphc.inference.engine import constant_values, count_outputs, infer
 

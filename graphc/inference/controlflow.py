@@ -66,9 +66,7 @@ def _loop(c: Context) -> Sequence[Any]:
         c.fail(f"the body has {len(body.outputs)} outputs; expected the condition and {carried} carried values")
     count = c.integers(0) if c.has(0) else None
     trips: Dim = count[0] if count and not c.has(1) else dims.unknown()
-    result: list[Any] = []
-    for position in range(carried):
-        result.append(join(c, c.input(2 + position).type, body.outputs[1 + position].type))
+    result: list[Any] = [join(c, c.input(2 + i).type, body.outputs[1 + i].type) for i in range(carried)]
     for output in body.outputs[1 + carried :]:
         t = output.tensor_type
         result.append(TensorType(t.dtype, None if t.shape is None else (trips, *t.shape)))
@@ -86,8 +84,8 @@ def _scan(c: Context) -> Sequence[Any]:
     axes = c.attrs.get("scan_input_axes") or (0,) * scanned
     lengths: list[Dim] = []
     for position in range(scanned):
-        shape = c.shape(states + position)
-        lengths.append(shape[c.axis(axes[position], len(shape))])
+        whole = c.shape(states + position)
+        lengths.append(whole[c.axis(axes[position], len(whole))])
     for length in lengths[1:]:
         if dims.provably_different(length, lengths[0]):
             c.fail(f"the scanned inputs have lengths {show(tuple(lengths))}; expected one length")

@@ -148,7 +148,7 @@ _SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
 def _any_values(inputs: tuple[Tensor | None, ...]) -> bool:
-    return any([t is not None and t.node.values is not None for t in inputs])
+    return any(t is not None and t.node.values is not None for t in inputs)
 
 
 def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:

@@ -15,7 +15,7 @@ from graphc.ir.types import DType, TensorType, Type
 
 
 def infer(c: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
-    """Types of the outputs by `onnx.shape_inference.infer_node_outputs`. Raises ShapeError where onnx finds a conflict."""
+    """Types of the outputs by `onnx.shape_inference.infer_node_outputs`. Raises ShapeError on a conflict."""
     from graphc.serial.protos import attribute_to_proto, type_from_proto, type_to_proto
 
     schema = onnx.defs.get_schema(c.spec.name, OPSET if c.spec.domain == "" else c.spec.since_version, c.spec.domain)
@@ -51,7 +51,7 @@ def _known(proto: Any) -> bool:
 
 
 def _has_element(proto: Any) -> bool:
-    return proto.WhichOneof("value") != "tensor_type" or proto.tensor_type.elem_type != 0
+    return bool(proto.WhichOneof("value") != "tensor_type" or proto.tensor_type.elem_type != 0)
 
 
 def _unknown(c: Context, dtype: DType | None) -> Type:

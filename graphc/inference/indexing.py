@@ -24,7 +24,7 @@ def _slice(c: Context) -> Sequence[Shape]:
         return [tuple(dims.unknown() for _ in shape)]
     result = list(shape)
     for position, a in enumerate(axes):
-        axis = c.axis(a, len(shape))  # type: ignore[arg-type]
+        axis = c.axis(a, len(shape))
         if starts is None or ends is None or steps is None:
             result[axis] = dims.unknown()
         else:
@@ -40,7 +40,7 @@ def slice_length(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
     if not isinstance(step, int):
         return dims.unknown()
     if all(isinstance(v, int) for v in (size, start, end)):
-        return len(range(*slice(start, _python_end(size, end, step), step).indices(size)))  # type: ignore[arg-type, misc]
+        return len(range(*slice(start, _python_end(size, end, step), step).indices(size)))
     first = _bound(size, start, step, is_start=True)
     last = _bound(size, end, step, is_start=False)
     if first is None or last is None:

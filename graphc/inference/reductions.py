@@ -49,7 +49,7 @@ def _top_k(c: Context) -> Sequence[Shape]:
     axis = c.axis(c.attrs["axis"], len(shape))
     k = c.integers(1)
     size: Dim = k[0] if k else dims.unknown()
-    if isinstance(size, int) and isinstance(shape[axis], int) and size > shape[axis]:  # type: ignore[operator]
+    if isinstance(size, int) and isinstance(shape[axis], int) and size > shape[axis]:
         c.fail(f"k is {size}, but axis {axis} has only {shape[axis]} elements")
     result = (*shape[:axis], size, *shape[axis + 1 :])
     return [result, result]

@@ -83,7 +83,7 @@ def _range(c: Context) -> Sequence[Dim] | None:
     if any(b is None or not isinstance(b[0], int) for b in bounds):
         return None
     start, limit, delta = (b[0] for b in bounds)  # type: ignore[index]
-    return list(range(start, limit, delta))  # type: ignore[arg-type]
+    return list(range(start, limit, delta))
 
 
 @value_rule("ConstantOfShape")

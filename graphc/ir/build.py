@@ -40,7 +40,7 @@ def apply(
     Raises OperatorError, DTypeError or ShapeError with the user's line.
     """
     op_spec = schema.spec(op, domain)
-    values, attr_key = schema.attributes(op_spec, attrs) if attrs or op_spec.attributes else ({}, _NO_ATTRS)
+    values, attr_key = schema.attributes(op_spec, attrs or {}) if attrs or op_spec.attributes else ({}, _NO_ATTRS)
     return make_node(op_spec, _tensors(op_spec, inputs), values, attr_key, outputs)
 
 
@@ -159,7 +159,7 @@ def _scalar(value: float, sign: float, dtype: DType) -> Constant:
 
 
 def constant(value: ArrayLike | Constant, dtype: object = None) -> Tensor:
-    """A constant tensor of an array or number. Python floats become float32, Python integers int64, unless `dtype` says.
+    """A constant tensor of an array or number. Python floats become float32, integers int64, unless `dtype` says.
 
     A large read-only array (a memory map) is referred to, never copied. Raises DTypeError for unsupported types.
     """
@@ -179,7 +179,7 @@ def constant(value: ArrayLike | Constant, dtype: object = None) -> Tensor:
 
 
 def input(name: str, shape: object, dtype: object = "float32") -> Tensor:
-    """A named input of `shape` (integers, names such as `"batch"`, expressions such as `"2*N"`, None) and `dtype`.
+    """A named input of `dtype` and `shape`: integers, names such as `"batch"`, expressions such as `"2*N"`, None.
 
     Every call makes a new input. Raises DimensionError, ShapeError or DTypeError.
     """

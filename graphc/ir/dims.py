@@ -65,7 +65,7 @@ def is_unknown(d: Dim) -> bool:
 
 
 def dim(value: object) -> Dim:
-    """Make a dimension of an integer, a name (`"batch"`), an expression (`"2*N+1"`), a sympy expression, or None (unknown).
+    """The dimension for an integer, a name (`"batch"`), an expression (`"2*N+1"`, text or sympy), or None (unknown).
 
     Raises DimensionError for negative numbers and for anything else.
     """
@@ -81,7 +81,7 @@ def dim(value: object) -> Dim:
         return _from_expression(value)
     if number < 0:
         raise DimensionError(
-            f"a dimension cannot be {number}; expected a non-negative integer, a name such as 'batch', or None (unknown)"
+            f"a dimension cannot be {number}; expected a non-negative integer, a name such as 'batch', or None"
         )
     return number
 
@@ -95,7 +95,8 @@ def _from_expression(value: object) -> Dim:
             raise DimensionError(f"a dimension cannot be {result}")
         return result
     raise DimensionError(
-        f"a dimension cannot be {value!r} ({type(value).__name__}); expected an integer, a name such as 'batch', or None"
+        f"a dimension cannot be {value!r} ({type(value).__name__}); "
+        "expected an integer, a name such as 'batch', or None"
     )
 
 
@@ -290,7 +291,7 @@ def evaluate(d: Dim, sizes: Mapping[str, int]) -> Dim:
 
 
 def solve(d: Dim, size: int) -> tuple[str, int] | None:
-    """Solve `d == size` for its one symbol where `d` is linear in it: `(name, value)`, or None when there is no such value."""
+    """Solve `d == size` for its one symbol where `d` is linear in it: `(name, value)`, or None without such a value."""
     if isinstance(d, int) or len(d.free_symbols) != 1:
         return None
     (symbol,) = d.free_symbols

@@ -106,7 +106,7 @@ class TensorMethods:
         return F.logical_not(self)
 
     def __getitem__(self, index: Any) -> Tensor:
-        return F.getitem(self, index)
+        return F.getitem(self, index)  # type: ignore[arg-type]
 
     def __bool__(self) -> bool:
         return F.no_truth(self)

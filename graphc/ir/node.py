@@ -167,8 +167,8 @@ def live_nodes() -> int:
 class Tensor(TensorMethods):
     """A handle to one output of a node: `(node, index)`. Two handles to the same output are equal.
 
-    Python operators and NumPy-like methods build new nodes (see :class:`graphc.ir.methods.TensorMethods`). `==` compares
-    handles, not elements; elementwise equality is :func:`graphc.equal`.
+    Python operators and NumPy-like methods build new nodes (see :class:`graphc.ir.methods.TensorMethods`). `==`
+    compares handles, not elements; elementwise equality is :func:`graphc.equal`.
     """
 
     __slots__ = ("index", "node")

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import NamedTuple
 
 __all__ = ["Origin", "current", "inherit", "location", "scope"]
@@ -31,7 +32,6 @@ class Origin(NamedTuple):
 
 
 _inherited: Origin | None = None
-_derived = ""
 _scope = ""
 
 
@@ -39,12 +39,12 @@ def current() -> Origin | None:
     """The origin of whatever is being built now: an inherited one, else the innermost line outside graphc."""
     if _inherited is not None:
         return _inherited
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if not code.co_filename.startswith(_INTERNAL):
-            return Origin(code.co_filename, frame.f_lineno, _scope, _derived)
-        frame = frame.f_back  # type: ignore[assignment]
+            return Origin(code.co_filename, frame.f_lineno, _scope)
+        frame = frame.f_back
     return None
 
 
@@ -56,7 +56,7 @@ def location() -> str:
 
 @contextlib.contextmanager
 def inherit(origin: Origin | None, derived: str = "") -> Iterator[None]:
-    """Give every node built inside the `with` block this origin, marked as `derived` (such as `"gradient of MatMul"`)."""
+    """Give nodes built inside the `with` block this origin, marked as `derived` (such as `"gradient of MatMul"`)."""
     global _inherited
     saved = _inherited
     if origin is not None:

@@ -39,7 +39,7 @@ class Parameter(NamedTuple):
 
 
 class AttrSpec(NamedTuple):
-    """An attribute: its name, kind (`INT`, `FLOATS`, `GRAPH`, …), whether required, and its normalized default or None."""
+    """An attribute: its name, kind (`INT`, `FLOATS`, `GRAPH`, …), whether required, its normalized default or None."""
 
     name: str
     kind: str
@@ -267,9 +267,8 @@ def attributes(op: OpSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], At
         if value is None:
             continue
         try:
-            if attr.kind == "INT" and name in DTYPE_ATTRIBUTES and not isinstance(value, (int, np.integer)):
-                value = as_dtype(value).code
-            values[name] = normalize(attr.kind, value)
+            is_dtype = attr.kind == "INT" and name in DTYPE_ATTRIBUTES and not isinstance(value, (int, np.integer))
+            values[name] = as_dtype(value).code if is_dtype else normalize(attr.kind, value)
         except (TypeError, ValueError) as error:
             if isinstance(error, DTypeError):
                 raise DTypeError(f"{op.name}: attribute {name!r}: {error}{location()}") from None
@@ -352,7 +351,7 @@ def _output_dtype(formal: Parameter, bound: Mapping[str, tuple[str, str]]) -> DT
 
 
 def scalar_dtype(op: OpSpec, position: int, others: Sequence[DType | None]) -> DType | None:
-    """The dtype that a Python number takes as input `position`: that of the inputs it must agree with, or the only one allowed."""
+    """The dtype that a number takes as input `position`: that of inputs it must agree with, or the only one allowed."""
     formal = op.input(position)
     for other, dtype in enumerate(others):
         if dtype is not None and op.input(other).type_str == formal.type_str:

@@ -98,7 +98,8 @@ def _numpy(dtype: DType) -> np.dtype[Any]:
         return np.dtype(object)
     import onnx.helper
 
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype.code))
+    found: np.dtype[Any] = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(dtype.code))
+    return found
 
 
 def as_dtype(spec: object) -> DType:
@@ -136,7 +137,7 @@ def from_onnx_name(name: str) -> DType:
 
 
 def as_shape(shape: object) -> Shape:
-    """A tuple of dimensions of anything iterable over integers, names, expressions or None. Raises ShapeError, DimensionError."""
+    """The shape for an iterable of integers, names, expressions and None. Raises ShapeError, DimensionError."""
     if isinstance(shape, (int, str)) or not isinstance(shape, Iterable):
         raise ShapeError(f"a shape cannot be {shape!r}; expected a tuple of dimensions such as ('batch', 784)")
     return tuple([d if type(d) is int and d >= 0 else dims.dim(d) for d in shape])

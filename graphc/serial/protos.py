@@ -6,8 +6,8 @@ from typing import Any
 
 import onnx
 
-from graphc.errors import ModelImportError
-from graphc.ir import dims, schema
+from graphc.errors import ModelImportError, OperatorError
+from graphc.ir import dims
 from graphc.ir.constant import Constant
 from graphc.ir.dims import Dim
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
@@ -78,6 +78,6 @@ def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     elif kind == "TYPE_PROTO":
         value = type_to_proto(value)
     elif kind == "GRAPH":
-        raise schema.OperatorError(f"the graph attribute {name!r} is converted with its model")
+        raise OperatorError(f"the graph attribute {name!r} is converted with its model")
     proto: onnx.AttributeProto = onnx.helper.make_attribute(name, value, attr_type=getattr(onnx.AttributeProto, kind))
     return proto
