@@ -1,0 +1,1 @@
+"""Passes: functions from graph to graph. Automatic differentiation, simplification, the training step."""

@@ -1,0 +1,66 @@
+"""Undo broadcasting: sum a cotangent over the axes along which its input was repeated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graphc import functional as F
+from graphc.ir import dims
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Tensor
+
+__all__ = ["reduce_to", "reshape_like", "unbroadcast"]
+
+
+def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
+    """`g` summed to the shape of `like`, which broadcast to the shape of `g`.
+
+    Decided now where the shapes tell; where a symbolic dimension may or may not be 1, decided when the graph runs.
+    """
+    have, want = g.tensor_type.shape, like.tensor_type.shape
+    if have is not None and have == want:
+        return g
+    if have is None or want is None or len(want) > len(have) or not _decidable(have, want):
+        return reduce_to(g, F.shape_of(like))
+    lead = len(have) - len(want)
+    repeated = [lead + axis for axis, d in enumerate(want) if d == 1 and have[lead + axis] != 1]
+    if repeated and lead == 0:
+        return F.sum(g, repeated, keepdims=True)
+    if not repeated:
+        return F.sum(g, list(range(lead)))
+    summed = F.sum(g, [*range(lead), *repeated])
+    return F.unsqueeze(summed, [axis - lead for axis in repeated])
+
+
+def _decidable(have: dims.Shape, want: dims.Shape) -> bool:
+    aligned = zip(reversed(want), reversed(have), strict=False)
+    return all(w == 1 or w == h for w, h in aligned)
+
+
+def reduce_to(g: Tensor, shape: Tensor) -> Tensor:
+    """`g` summed to `shape` (an int64 vector), which is known only when the graph runs."""
+    missing = F.subtract(F.shape_of(F.shape_of(g)), F.shape_of(shape))
+    ones = apply("ConstantOfShape", (missing,), {"value": np.array([1], np.int64)}).out()
+    is_one = F.equal(F.concat([ones, shape]), constant(np.int64(1)))
+    axes = F.squeeze(apply("NonZero", (is_one,), {}).out(), 0)
+    summed = apply("ReduceSum", (g, axes), {"keepdims": 1, "noop_with_empty_axes": 1}).out()
+    return apply("Reshape", (summed, shape), {"allowzero": 1}).out()
+
+
+def reshape_like(g: Tensor, like: Tensor) -> Tensor:
+    """The elements of `g` in the shape of `like`."""
+    shape = like.tensor_type.shape
+    if shape is not None and g.tensor_type.shape == shape:
+        return g
+    known = g.tensor_type.shape
+    if shape is not None and known is not None and _one_step(known, shape):
+        return F.reshape(g, shape)
+    return apply("Reshape", (g, F.shape_of(like)), {"allowzero": 1}).out()
+
+
+def _one_step(known: dims.Shape, shape: dims.Shape) -> bool:
+    """Whether constants with at most one -1 express `shape`: no zeros, and at most one symbolic axis moves."""
+    moved = [
+        axis for axis, d in enumerate(shape) if not isinstance(d, int) and not (axis < len(known) and known[axis] == d)
+    ]
+    return 0 not in shape and len(moved) <= 1 and dims.product(known) == dims.product(shape)

@@ -1,0 +1,157 @@
+"""Gradients of arithmetic, selection and conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from graphc import functional as F
+from graphc.ir.build import constant
+from graphc.ir.node import Node, Tensor
+from passes.vjp.registry import Contribution, vjp
+
+
+@vjp("Identity")
+def _identity(node: Node, g: Tensor) -> Contribution:
+    return g
+
+
+@vjp("Add")
+def _add(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return g, g
+
+
+@vjp("Sub")
+def _sub(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return g, lambda: -g
+
+
+@vjp("Mul")
+def _mul(node: Node, g: Tensor) -> Sequence[Contribution]:
+    a, b = node.inputs
+    return lambda: g * b, lambda: g * a
+
+
+@vjp("Div")
+def _div(node: Node, g: Tensor) -> Sequence[Contribution]:
+    b = node.inputs[1]
+    return lambda: g / b, lambda: -(g * node.out() / b)
+
+
+@vjp("Neg")
+def _neg(node: Node, g: Tensor) -> Contribution:
+    return -g
+
+
+@vjp("Abs")
+def _abs(node: Node, g: Tensor) -> Contribution:
+    return g * F.sign(node.inputs[0])
+
+
+@vjp("Sum")
+def _sum(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [g] * len(node.inputs)
+
+
+@vjp("Mean")
+def _mean(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [g / float(len(node.inputs))] * len(node.inputs)
+
+
+@vjp("Max", "Min")
+def _extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Operands that attain the extremum share the cotangent evenly, as in PyTorch's `maximum`."""
+    attained = [F.cast(F.equal(t, node.out()), g.dtype) for t in node.inputs]
+    if len(attained) == 1:
+        return [g]
+    share = g / sum(attained[1:], start=attained[0])
+    return [share * a for a in attained]
+
+
+@vjp("Where")
+def _where(node: Node, g: Tensor) -> Sequence[Contribution]:
+    condition = node.inputs[0]
+    return None, lambda: F.where(condition, g, 0.0), lambda: F.where(condition, 0.0, g)
+
+
+@vjp("Clip")
+def _clip(node: Node, g: Tensor) -> Sequence[Contribution]:
+    x, low, high = (*node.inputs, None, None)[:3]
+    inside: Tensor | None = None
+    for bound, compare in ((low, F.greater_equal), (high, F.less_equal)):
+        if bound is not None:
+            within = compare(x, bound)
+            inside = within if inside is None else F.logical_and(inside, within)
+    return (
+        g if inside is None else F.where(inside, g, 0.0),
+        lambda: F.where(F.less(x, low), g, 0.0),
+        lambda: F.where(F.greater(x, high), g, 0.0),
+    )
+
+
+@vjp("Mod")
+def _mod(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """`fmod(a, b) = a - b * trunc(a / b)`, and the truncated quotient is `(a - fmod(a, b)) / b`."""
+    a, b = node.inputs
+    return g, lambda: g * ((node.out() - a) / b)
+
+
+@vjp("Pow")
+def _pow(node: Node, g: Tensor) -> Sequence[Contribution]:
+    x, y = node.inputs
+    assert x is not None
+    assert y is not None
+    return lambda: _pow_base(g, x, y), lambda: _pow_exponent(node, g, x, y)
+
+
+def _pow_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    exponent = _scalar(y)
+    if exponent is not None:
+        if exponent == 2.0:
+            return g * (x * 2.0)
+        if exponent == 1.0:
+            return g
+        if exponent == 0.0:
+            return F.zeros_like(g)
+        return g * (F.pow(x, constant(exponent - 1.0, y.dtype)) * exponent)
+    y = F.cast(y, x.dtype)
+    # where y is 0 the derivative is 0, although 0 * x^-1 is not at x = 0
+    return g * F.where(F.equal(y, 0.0), 0.0, y * F.pow(x, y - 1.0))
+
+
+def _pow_exponent(node: Node, g: Tensor, x: Tensor, y: Tensor) -> Tensor | None:
+    if not y.dtype.is_float:
+        return None
+    # x^y log x tends to 0 as x does (for y > 0); a negative base has no derivative in y, and NaN says so
+    safe = F.where(F.equal(x, 0.0), 1.0, x)
+    return F.cast(g * (node.out() * F.log(safe)), y.dtype)
+
+
+def _scalar(t: Tensor) -> float | None:
+    """The value of a scalar constant, None for anything else."""
+    if t.node.is_constant and t.node.attrs["value"].array.ndim == 0:
+        return float(t.node.attrs["value"].array)
+    return None
+
+
+@vjp("Cast", "CastLike")
+def _cast(node: Node, g: Tensor) -> Contribution | Sequence[Contribution]:
+    x = node.inputs[0]
+    assert x is not None
+    return [F.cast(g, x.dtype)]
+
+
+@vjp("Dropout")
+def _dropout(node: Node, g: Tensor | None, _mask: Any = None) -> Sequence[Contribution]:
+    """Kept elements are scaled by 1 / (1 - ratio) in training mode; in inference mode nothing happens."""
+    if g is None:
+        return [None]
+    _x, ratio, training = (*node.inputs, None, None)[:3]
+    if training is None or (training.node.is_constant and not training.node.attrs["value"].array.any()):
+        return [g]
+    keep = 1.0 - (constant(np.float32(0.5)) if ratio is None else ratio)
+    scale = F.reciprocal(F.cast(keep, g.dtype))
+    kept = F.where(node.out(1), g * scale, 0.0)
+    return [kept if training.node.is_constant else F.where(training, kept, g)]

@@ -1,0 +1,148 @@
+"""Gradients of operators that rearrange, repeat, join and split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graphc import functional as F
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Node, Tensor
+from passes.unbroadcast import reshape_like
+from passes.vjp.registry import Contribution, vjp
+
+
+def _x(node: Node) -> Tensor:
+    x = node.inputs[0]
+    assert x is not None
+    return x
+
+
+@vjp("Reshape", "Flatten", "Squeeze")
+def _reshape(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [reshape_like(g, _x(node))]
+
+
+@vjp("Unsqueeze")
+def _unsqueeze(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [apply("Squeeze", (g, node.inputs[1]), {}).out()]
+
+
+@vjp("Transpose")
+def _transpose(node: Node, g: Tensor) -> Contribution:
+    permutation = node.attrs.get("perm")
+    return F.transpose(g, None if permutation is None else [int(a) for a in np.argsort(permutation)])
+
+
+@vjp("Expand")
+def _expand(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [g]  # the engine sums over the repeated axes
+
+
+@vjp("Concat")
+def _concat(node: Node, g: Tensor) -> Sequence[Contribution]:
+    axis = node.attrs["axis"]
+    parts = [t for t in node.inputs if t is not None]
+    if len(parts) == 1:
+        return [g]
+    sizes = F.concat([_size(t, axis) for t in parts])
+    return apply("Split", (g, sizes), {"axis": axis}, outputs=len(parts)).outputs
+
+
+def _size(t: Tensor, axis: int) -> Tensor:
+    """The size of one axis as an int64 vector of one element."""
+    size = t.shape[axis]
+    if isinstance(size, int):
+        return constant(np.array([size], np.int64))
+    axis %= t.ndim
+    return apply("Shape", (t,), {"start": axis, "end": axis + 1}).out()
+
+
+@vjp("Split")
+def _split(node: Node, *cotangents: Tensor | None) -> Sequence[Contribution]:
+    parts = [F.zeros_like(t) if g is None else g for t, g in zip(node.outputs, cotangents, strict=True)]
+    return [F.concat(parts, axis=node.attrs["axis"])]
+
+
+@vjp("Tile")
+def _tile(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Axis i of the output is (repeats[i], size[i]) folded into one: unfold, and sum over the repeats."""
+    x = _x(node)
+    repeats = node.inputs[1]
+    rank = x.ndim
+    if rank == 0:
+        return [g]
+    pairs = F.concat([F.unsqueeze(repeats, 1), F.unsqueeze(F.shape_of(x), 1)], axis=1)
+    unfolded = apply("Reshape", (g, F.reshape(pairs, (2 * rank,))), {"allowzero": 1}).out()
+    return [reshape_like(F.sum(unfolded, list(range(0, 2 * rank, 2))), x)]
+
+
+@vjp("Pad")
+def _pad(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Constant padding is undone by the opposite padding; the constant receives what is outside."""
+    if node.attrs["mode"] != "constant":
+        return [_pad_by_index(node, g)]
+    inputs = (*node.inputs, None, None)[:4]
+    cropped = apply("Pad", (g, F.neg(inputs[1]), None, inputs[3]), {}).out()
+    return cropped, None, lambda: F.reshape(F.sum(g) - F.sum(_kept(node, g)), _shape_of_value(node))
+
+
+def _shape_of_value(node: Node) -> tuple[int, ...]:
+    value = node.inputs[2]
+    assert value is not None
+    return (1,) if value.ndim == 1 else ()
+
+
+def _kept(node: Node, g: Tensor) -> Tensor:
+    """The part of the cotangent that belongs to the input: what padding and cropping keep."""
+    inputs = (*node.inputs, None, None)[:4]
+    inside = F.ones_like(_x(node))
+    mask = apply("Pad", (inside, inputs[1], None, inputs[3]), {}).out()
+    return F.where(F.greater(mask, 0.0), g, 0.0)
+
+
+def _pad_by_index(node: Node, g: Tensor) -> Tensor:
+    """Reflected, repeated or wrapped elements: pad the positions of the input likewise; add up what each receives."""
+    x = _x(node)
+    count = F.reshape(apply("Size", (x,), {}).out(), ())
+    positions = F.reshape(F.arange(count), F.shape_of(x))
+    inputs = (*node.inputs, None, None)[:4]
+    sources = apply("Pad", (positions, inputs[1], None, inputs[3]), {"mode": node.attrs["mode"]}).out()
+    flat = F.zeros_like(F.reshape(x, (-1,)))
+    summed = F.scatter_add(flat, F.reshape(sources, (-1,)), F.reshape(g, (-1,)))
+    return reshape_like(summed, x)
+
+
+@vjp("DepthToSpace")
+def _depth_to_space(node: Node, g: Tensor) -> Contribution:
+    block = node.attrs["blocksize"]
+    if node.attrs["mode"] == "DCR":
+        return apply("SpaceToDepth", (g,), {"blocksize": block}).out()
+    n, channels, height, width = (F.take(F.shape_of(_x(node)), np.array([i], np.int64)) for i in range(4))
+    blocks = constant(np.array([block], np.int64))
+    depth = F.floor_divide(channels, constant(np.array([block * block], np.int64)))
+    unfolded = F.reshape(g, F.concat([n, depth, height, blocks, width, blocks]))
+    return reshape_like(F.transpose(unfolded, (0, 1, 3, 5, 2, 4)), _x(node))
+
+
+@vjp("SpaceToDepth")
+def _space_to_depth(node: Node, g: Tensor) -> Contribution:
+    return apply("DepthToSpace", (g,), {"blocksize": node.attrs["blocksize"]}).out()
+
+
+@vjp("Trilu")
+def _trilu(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [apply("Trilu", (g, *node.inputs[1:]), {"upper": node.attrs["upper"]}).out()]
+
+
+@vjp("ReverseSequence")
+def _reverse_sequence(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [apply("ReverseSequence", (g, node.inputs[1]), dict(node.attrs)).out()]
+
+
+@vjp("Range")
+def _range(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """`start + i * delta`: the limit decides only how many there are."""
+    count = F.reshape(apply("Size", (node.out(),), {}).out(), ())
+    return lambda: F.sum(g), None, lambda: F.sum(g * F.cast(F.arange(count), g.dtype))

@@ -1,0 +1,61 @@
+"""Gradients of matrix products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc import functional as F
+from graphc.ir.node import Node, Tensor
+from passes.unbroadcast import unbroadcast
+from passes.vjp.registry import Contribution, vjp
+
+
+@vjp("MatMul")
+def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
+    a, b = node.inputs
+    assert a is not None
+    assert b is not None
+    if a.ndim > 2 and b.ndim == 2:
+        return lambda: g @ b.mT, lambda: _rows(a).mT @ _rows(g)
+    if a.ndim >= 2 and b.ndim >= 2:
+        return lambda: g @ b.mT, lambda: a.mT @ g
+    return lambda: _vector_grad(a, b, g, of_first=True), lambda: _vector_grad(a, b, g, of_first=False)
+
+
+def _rows(t: Tensor) -> Tensor:
+    """All but the last axis joined: sums over a batch of products then are one product."""
+    return F.reshape(t, (-1, t.shape[-1])) if isinstance(t.shape[-1], int) else F.flatten(t, 0, -2)
+
+
+def _vector_grad(a: Tensor, b: Tensor, g: Tensor, *, of_first: bool) -> Tensor:
+    """A vector is a matrix of one row (on the left) or one column (on the right)."""
+    left = F.unsqueeze(a, 0) if a.ndim == 1 else a
+    right = F.unsqueeze(b, 1) if b.ndim == 1 else b
+    if b.ndim == 1:
+        g = F.unsqueeze(g, -1)
+    if a.ndim == 1:
+        g = F.unsqueeze(g, -2)
+    if of_first:
+        result = unbroadcast(g @ right.mT, left)
+        return F.squeeze(result, 0) if a.ndim == 1 else result
+    result = unbroadcast(left.mT @ g, right)
+    return F.squeeze(result, 1) if b.ndim == 1 else result
+
+
+@vjp("Gemm")
+def _gemm(node: Node, g: Tensor) -> Sequence[Contribution]:
+    a, b = node.inputs[:2]
+    alpha, beta = node.attrs["alpha"], node.attrs["beta"]
+    trans_a, trans_b = bool(node.attrs["transA"]), bool(node.attrs["transB"])
+
+    def of_a() -> Tensor:
+        if trans_a:
+            return F.gemm(b, g, alpha=alpha, transA=trans_b, transB=True)
+        return F.gemm(g, b, alpha=alpha, transB=not trans_b)
+
+    def of_b() -> Tensor:
+        if trans_b:
+            return F.gemm(g, a, alpha=alpha, transA=True, transB=trans_a)
+        return F.gemm(a, g, alpha=alpha, transA=not trans_a)
+
+    return of_a, of_b, lambda: g if beta == 1.0 else g * beta

@@ -1,0 +1,89 @@
+"""The table of gradient rules.
+
+A rule is a function of a node and of the cotangents of its outputs (None for an output that nothing depends on). It
+returns, for each input, the cotangent, or a function of no arguments that computes it (called only when needed), or
+None where there is no gradient; trailing Nones may be left out, and a single input needs no tuple:
+
+    @vjp("MatMul")
+    def _(node, g):
+        a, b = node.inputs
+        return lambda: g @ b.mT, lambda: a.mT @ g
+
+Rules need not undo broadcasting or add contributions up: the engine does both. They use ordinary operators only, so
+that a gradient can be differentiated again.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from graphc.ir.node import Node, Tensor
+
+__all__ = ["Contribution", "Rule", "is_differentiable", "nondifferentiable", "rule_of", "rules", "vjp"]
+
+Contribution: TypeAlias = "Tensor | Callable[[], Tensor | None] | None"
+Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
+
+_RULES: dict[str, Rule] = {}
+_FAMILIES = ("arithmetic", "transcendental", "activation", "linalg", "reduction", "layout", "indexing", "loss")
+
+_NO_GRADIENT: dict[str, tuple[str, ...]] = {
+    "the result is not a number that can vary continuously (bool or integer)": (
+        *("And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Equal"),
+        *("Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression"),
+        *("NonZero", "Not", "Or", "Shape", "Size", "StringConcat", "StringNormalizer", "StringSplit", "Xor"),
+        *("RegexFullMatch", "OptionalHasElement", "SequenceLength", "ConvInteger", "MatMulInteger"),
+        *("QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear", "TfIdfVectorizer"),
+    ),
+    "it is constant but for jumps, so that its derivative is zero wherever it exists": (
+        *("Ceil", "Floor", "Round", "Sign"),
+    ),
+    "it only takes shapes or types of its inputs, not their values": (
+        *("ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"),
+    ),
+    "it has no differentiable input": (
+        *("BlackmanWindow", "Constant", "HammingWindow", "HannWindow", "ImageDecoder", "MelWeightMatrix"),
+        *("RandomNormal", "RandomUniform"),
+    ),
+    "it draws at random": ("Bernoulli", "Multinomial"),
+}
+_REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in names}
+
+
+def vjp(*operators: str) -> Callable[[Rule], Rule]:
+    """Register the decorated rule for `operators`."""
+
+    def register(function: Rule) -> Rule:
+        for name in operators:
+            if name in _RULES:
+                raise ValueError(f"{name} has a gradient rule already")
+            _RULES[name] = function
+        return function
+
+    return register
+
+
+def rules() -> Mapping[str, Rule]:
+    """Every registered rule by operator."""
+    if not _RULES:
+        for family in _FAMILIES:
+            importlib.import_module(f"passes.vjp.{family}")
+    return MappingProxyType(_RULES)
+
+
+def rule_of(node: Node) -> Rule | None:
+    """The rule for a node's operator, None when there is none."""
+    return rules().get(node.op) if node.domain == "" else None
+
+
+def nondifferentiable(operator: str) -> str | None:
+    """Why an operator has no gradient by its nature, None when it is not one of those."""
+    return _REASON.get(operator)
+
+
+def is_differentiable(t: Any) -> bool:
+    """Whether a tensor is of a type that a gradient can have: floating point."""
+    return bool(getattr(t.type, "dtype", None) is not None and t.type.dtype.is_float)
