@@ -327,6 +327,7 @@ class FromArray(Initializer):
             )
 
     def __call__(self, shape: StaticShape, dtype: DType, rng: np.random.Generator) -> Array:
+        """A writable copy. Raises ShapeError or DTypeError as :meth:`check`."""
         self.check(TensorType(dtype, shape))
         return self.array.copy()
 
@@ -337,7 +338,7 @@ class FromArray(Initializer):
         return hash(self.value)
 
     def __repr__(self) -> str:
-        small = self.array.nbytes <= constant.SMALL and bool(np.isfinite(self.array).all())
+        small = self.array.nbytes <= constant.SMALL and (self.array.dtype == object or np.isfinite(self.array).all())
         return (
             f"nn.init.FromArray({self.array.tolist() if small else self.value.type}, dtype={str(self.value.dtype)!r})"
         )
