@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, overload
 
+import numpy as np
+
 from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.ir import dims
@@ -152,14 +154,12 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
                 f"grad: the output {_name(output)} is {t}; expected a scalar{location()}. Reduce it to a scalar (such "
                 f"as .mean()), or pass a cotangent of its shape."
             )
-        with inherit(output.node.origin, "seed"):
-            return F.reshape(constant(1.0, t.dtype), t.shape or ())
-    if not isinstance(cotangent, Tensor):
-        cotangent = constant(cotangent, t.dtype)
-    c = cotangent.tensor_type
+        return constant(np.ones([1] * output.ndim, t.dtype.numpy))
+    seed: Tensor = cotangent if isinstance(cotangent, Tensor) else constant(cotangent, t.dtype)
+    c = seed.tensor_type
     if c.dtype is not t.dtype or not _same_shape(c, t):
         raise DifferentiationError(f"grad: the cotangent is {c}; expected {t}, as the output{location()}")
-    return cotangent
+    return seed
 
 
 def _same_shape(a: TensorType, b: TensorType) -> bool:

@@ -1,0 +1,116 @@
+"""The whole training step as one pure graph: forward, gradients, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from graphc.errors import DifferentiationError, GraphError
+from graphc.ir.build import input, parameter
+from graphc.ir.graph import Graph, graph, leaves
+from graphc.ir.node import Tensor
+from graphc.ir.origin import inherit, location
+from graphc.optim.base import Hyper, Optimizer
+from passes.autodiff import grad
+from passes.simplify import simplify
+
+__all__ = ["LEARNING_RATE", "LOSS", "STEP", "TrainStep", "train_step"]
+
+LOSS = "loss"
+"""The name of the output that holds the loss."""
+STEP = "step"
+"""The name of the state that counts the steps done, int64."""
+LEARNING_RATE = "learning_rate"
+"""The name of the input that holds the learning rate, float32."""
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """A training step.
+
+    `graph` takes the batch inputs, `learning_rate` and the state (parameters, optimizer slots, `step`); its outputs are
+    `loss` and the metrics, its updates the next state. `evaluation` computes loss and metrics only. `trained` maps the
+    names of the parameters that the optimizer changes to their tensors, `slots` each of them to the names of its slots.
+    """
+
+    graph: Graph
+    evaluation: Graph
+    optimizer: Optimizer
+    trained: Mapping[str, Tensor]
+    slots: Mapping[str, tuple[str, ...]]
+
+
+def train_step(
+    loss: Tensor,
+    *,
+    optimizer: Optimizer,
+    metrics: Mapping[str, Tensor] | None = None,
+    parameters: Sequence[Tensor] | None = None,
+    pipeline: Callable[[Graph], Graph] = simplify,
+) -> TrainStep:
+    """Build the training step that lowers `loss`, a scalar.
+
+    Args:
+        loss: what to minimize.
+        optimizer: the update rule; each of its slots becomes the state `<parameter>.<slot>`.
+        metrics: further scalars to report, by name.
+        parameters: what to train; all trainable parameters of the loss when None.
+        pipeline: the passes to run on the finished graphs.
+
+    Raises:
+        DifferentiationError: there is nothing to train, or the loss does not depend on one of `parameters`.
+        GraphError: a metric, an input or a state bears a reserved or repeated name.
+    """
+    metrics = dict(metrics or {})
+    if LOSS in metrics:
+        raise GraphError(f"train_step: a metric is named {LOSS!r}, as the loss itself{location()}")
+    trained = _trained(loss, parameters)
+    gradients = grad(loss, trained)
+    with inherit(loss.node.origin, "optimizer"):
+        rate = input(LEARNING_RATE, (), "float32")
+        count = parameter(STEP, (), np.int64(0), dtype="int64", trainable=False)
+        hyper = Hyper(rate, count + 1)
+    updates: dict[Tensor, Tensor] = {}
+    slots: dict[str, tuple[str, ...]] = {}
+    for name, p in trained.items():
+        with inherit(p.node.origin, "optimizer"):
+            updates.update(_update(optimizer, name, p, gradients[name], hyper, slots))
+    updates[count] = hyper.step
+    outputs = {LOSS: loss, **metrics}
+    evaluation = graph(outputs, name="evaluation")
+    feeds = [t for t in evaluation.inputs if t.node.is_input]
+    step = graph(outputs, [*feeds, rate], updates=updates, name="train_step")
+    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots)
+
+
+def _trained(loss: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, Tensor]:
+    chosen = (
+        [t for t in leaves([loss]) if t.node.is_parameter and t.node.attrs["trainable"]]
+        if parameters is None
+        else list(parameters)
+    )
+    if not chosen:
+        raise DifferentiationError(f"train_step: the loss depends on no trainable parameter{location()}")
+    for t in chosen:
+        if not t.node.is_parameter:
+            raise DifferentiationError(f"train_step: {t!r} is no parameter; only parameters can be trained{location()}")
+    return {str(t.name): t for t in chosen}
+
+
+def _update(
+    optimizer: Optimizer, name: str, p: Tensor, g: Tensor, hyper: Hyper, slots: dict[str, tuple[str, ...]]
+) -> dict[Tensor, Tensor]:
+    """The next values of one parameter and its slots."""
+    state = {
+        slot: parameter(f"{name}.{slot}", p.shape, initial, dtype=p.dtype, trainable=False)
+        for slot, initial in optimizer.slots(p).items()
+    }
+    slots[name] = tuple(str(t.name) for t in state.values())
+    value, following = optimizer.update(p, g, state, hyper)
+    if set(following) != set(state):
+        raise GraphError(
+            f"{type(optimizer).__name__}.update returned the slots {sorted(following)}; expected {sorted(state)}"
+        )
+    return {p: value, **{state[slot]: following[slot] for slot in state}}
