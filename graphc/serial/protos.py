@@ -8,11 +8,11 @@ import onnx
 
 from graphc.errors import ModelImportError, OperatorError
 from graphc.ir import dims
-from graphc.ir.constant import Constant
+from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
 
-__all__ = ["attribute_to_proto", "tensor_to_proto", "type_from_proto", "type_to_proto"]
+__all__ = ["array_to_proto", "attribute_to_proto", "type_from_proto", "type_to_proto"]
 
 
 def type_to_proto(t: Type) -> onnx.TypeProto:
@@ -34,7 +34,7 @@ def type_to_proto(t: Type) -> onnx.TypeProto:
 def _set_dim(proto: Any, d: Dim) -> None:
     if isinstance(d, int):
         proto.dim_value = d
-    elif not dims.is_unknown(d):
+    elif not any(dims.is_unknown(symbol) for symbol in d.free_symbols):
         proto.dim_param = str(d)
 
 
@@ -65,16 +65,16 @@ def _dim(proto: Any) -> Dim:
     return dims.unknown()
 
 
-def tensor_to_proto(constant: Constant, name: str = "") -> onnx.TensorProto:
-    """The TensorProto of a constant."""
-    proto: onnx.TensorProto = onnx.numpy_helper.from_array(constant.array, name)
+def array_to_proto(array: Array, name: str = "") -> onnx.TensorProto:
+    """The TensorProto of an array."""
+    proto: onnx.TensorProto = onnx.numpy_helper.from_array(array, name)
     return proto
 
 
 def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     """The AttributeProto of a normalized attribute value (any kind but graphs)."""
     if kind == "TENSOR":
-        value = tensor_to_proto(value)
+        value = array_to_proto(value.array)
     elif kind == "TYPE_PROTO":
         value = type_to_proto(value)
     elif kind == "GRAPH":

@@ -1,0 +1,261 @@
+"""Graphs to ONNX models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+import graphc
+from graphc.errors import ExportError, StateError
+from graphc.ir.constant import SMALL, Array
+from graphc.ir.graph import Graph
+from graphc.ir.node import Node, Tensor
+from graphc.ir.origin import location
+from graphc.ir.schema import OPSET, VARIADIC, OpSpec
+from graphc.ir.types import TensorType, as_dtype
+from graphc.serial.names import Names
+from graphc.serial.nodes import captured, origin_text, said, spec_of, used_outputs
+from graphc.serial.opsets import MIN_OPSET, lowest_opset, lowest_opset_for_type
+from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
+
+__all__ = ["NEXT_SUFFIX", "ORIGIN_KEY", "to_model"]
+
+NEXT_SUFFIX = ".next"
+"""The state `name` comes back as the output `name` + this suffix."""
+
+ORIGIN_KEY = "graphc.origin"
+"""The key of a node's `metadata_props` that says which line of which layer built it."""
+
+
+def to_model(
+    graph: Graph,
+    *,
+    state: Mapping[str, Array] | None = None,
+    opset: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+    suffix: str = NEXT_SUFFIX,
+) -> onnx.ModelProto:
+    """The ONNX model that computes `graph`.
+
+    The graph's inputs are the model's, by name, symbolic dimensions as `dim_param` texts (`"batch"`, `"2*N"`). Parameters
+    that `state` has are initializers with those arrays instead; other entries of `state` are left alone. The outputs
+    carry `graph.output_names`; the next value of the state `name` is the output `name` + `suffix`. Inner values are
+    named by their labels where those are free, else by operator and number. Each node tells its user line and layer in
+    the metadata `graphc.origin`.
+
+    Args:
+        graph: what to export.
+        state: `{parameter: array}`.
+        opset: the opset to state, from 18 to 23; the lowest at which every node means the same when None.
+        metadata: entries of the model's `metadata_props`.
+        suffix: what marks the next value of a state.
+
+    Raises:
+        StateError: an array of `state` has another shape or dtype than its parameter.
+        ExportError: `opset` is out of range or too low for an operator, or two values would carry one name.
+    """
+    if opset is not None and not MIN_OPSET <= opset <= OPSET:
+        raise ExportError(f"export: opset={opset}; expected {MIN_OPSET} to {OPSET}, or None for the lowest{location()}")
+    exporter = _Exporter(opset or OPSET)
+    model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
+    _export_main(exporter, model.graph, graph, state or {}, suffix)
+    exporter.check(opset)
+    stated = opset or exporter.lowest
+    model.opset_import.add(domain="", version=stated)
+    for domain, version in exporter.domains.items():
+        model.opset_import.add(domain=domain, version=version)
+    model.ir_version = max(8, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", stated)]))
+    for key, value in (metadata or {}).items():
+        model.metadata_props.add(key=key, value=value)
+    return model
+
+
+class _Exporter:
+    """What is shared by a model's graph and the bodies nested in it."""
+
+    def __init__(self, allowed: int) -> None:
+        self.names = Names()
+        self.allowed = allowed
+        self.lowest = MIN_OPSET
+        self.domains: dict[str, int] = {}
+        self.offenders: list[tuple[Node, int]] = []
+        self.large: dict[Node, str] = {}
+        self.main: onnx.GraphProto | None = None
+        self.origins: dict[object, str] = {}
+
+    def require(self, opset: int, node: Node) -> None:
+        if opset > self.lowest:
+            self.lowest = opset
+        if opset > self.allowed:
+            self.offenders.append((node, opset))
+
+    def check(self, opset: int | None) -> None:
+        if self.offenders:
+            listed = dict.fromkeys(f"{n.op} needs opset {v} [{n.origin}]" for n, v in self.offenders)
+            raise ExportError(
+                f"export: opset={opset} is too low: {'; '.join(listed)}{location()}. "
+                f"Use opset={self.lowest}, or None for the lowest that fits."
+            )
+
+
+def _export_main(
+    exporter: _Exporter, proto: onnx.GraphProto, graph: Graph, state: Mapping[str, Array], suffix: str
+) -> None:
+    proto.name = graph.name
+    exporter.main = proto
+    scope = _Scope(exporter, proto)
+    for t in graph.inputs:
+        name = str(t.name)
+        exporter.names.reserve(name)
+        exporter.require(lowest_opset_for_type(t.type), t.node)
+        scope.values[t.node] = (name,)
+        if t.node.is_parameter and name in state:
+            proto.initializer.append(_state_proto(t, name, state[name]))
+        else:
+            _value_info(proto.input, t, name)
+    outputs = list(zip(graph.output_names, graph.outputs, strict=True))
+    outputs += [(f"{s.name}{suffix}", value) for s, value in graph.updates.items()]
+    for name, t in outputs:
+        if scope.values.get(t.node) != (name,) and not exporter.names.reserve(name):
+            raise ExportError(
+                f"export: the name {name!r} is used twice, by the output {t!r} [{t.node.origin}] and by another output "
+                f"or input{location()}. Name the outputs, as in gc.graph({{'other': tensor}})."
+            )
+    scope.export(graph.nodes, outputs)
+
+
+def _state_proto(t: Tensor, name: str, value: Array) -> onnx.TensorProto:
+    array = np.asarray(value)
+    expected = t.tensor_type
+    if as_dtype(array.dtype) is not expected.dtype or array.shape != expected.shape:
+        found = TensorType(as_dtype(array.dtype), array.shape)
+        raise StateError(
+            f"export: the state of {name!r} is {found}; expected {expected}{location()}. "
+            "Pass the state of this very model."
+        )
+    return array_to_proto(array, name)
+
+
+def _value_info(field: Any, t: Tensor, name: str) -> None:
+    field.add(name=name).type.CopyFrom(type_to_proto(t.type))
+
+
+class _Scope:
+    """One graph on its way into a GraphProto: `values` names the outputs of the nodes seen so far, "" for unused ones."""
+
+    def __init__(self, exporter: _Exporter, proto: onnx.GraphProto) -> None:
+        self.exporter, self.proto = exporter, proto
+        self.values: dict[Node, Sequence[str]] = {}
+
+    def export(self, nodes: Sequence[Node], outputs: Sequence[tuple[str, Tensor]]) -> None:
+        """Add the nodes, then the outputs; `outputs` gives the name that each must carry."""
+        given: dict[tuple[Node, int], str] = {}
+        for name, t in outputs:
+            if not t.node.is_leaf and not t.node.is_constant:
+                given.setdefault((t.node, t.index), name)
+        used = used_outputs(nodes, [t for _, t in outputs])
+        for node in nodes:
+            if node.is_constant:
+                self.values[node] = (self._constant(node),)
+            elif node not in self.values:
+                self._node(node, given, used)
+        for name, t in outputs:
+            if self.values[t.node][t.index] != name:
+                self._copy(t, name)
+            _value_info(self.proto.output, t, name)
+
+    def _node(self, node: Node, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]]) -> None:
+        exporter, values = self.exporter, self.values
+        op = spec_of(node)
+        attributes = said(node, op) if node.attrs else []
+        outputs = self._output_names(node, op, given, used)
+        values[node] = outputs
+        inputs = ["" if t is None else values[t.node][t.index] for t in node.inputs]
+        outer = captured(node)
+        if outer:
+            del inputs[len(inputs) - len(outer) :]
+        while inputs and not inputs[-1]:
+            inputs.pop()
+        name = next(filter(None, outputs))
+        proto = self.proto.node.add(op_type=node.op, name=name, input=inputs, output=outputs)
+        if node.domain:
+            proto.domain = node.domain
+            exporter.domains[node.domain] = max(op.since_version, exporter.domains.get(node.domain, 1))
+        origin = exporter.origins.get(node.origin)
+        if origin is None:
+            origin = exporter.origins[node.origin] = origin_text(node)
+        if origin:
+            proto.metadata_props.add(key=ORIGIN_KEY, value=origin)
+        for key, value in attributes:
+            kind = op.attributes[key].kind
+            if kind == "GRAPH":
+                self._body(proto.attribute.add(name=key, type=onnx.AttributeProto.GRAPH).g, value, outer)
+            else:
+                proto.attribute.append(attribute_to_proto(key, kind, value))
+        exporter.require(lowest_opset(node, op, attributes, len(outputs)), node)
+
+    def _output_names(
+        self, node: Node, op: OpSpec, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]]
+    ) -> list[str]:
+        labels, names = node.labels, self.exporter.names
+        if len(node.types) == 1:
+            name = given.get((node, 0)) if given else None
+            if name is None:
+                name = names.unique(labels[0]) if labels else names.counted(node.op.lower())
+            return [name]
+        base = ""
+        result = []
+        for index in range(len(node.types)):
+            name = given.get((node, index))
+            if name is None:
+                required = op.max_outputs == VARIADIC or index < op.min_outputs
+                if not required and (node, index) not in used:
+                    result.append("")
+                    continue
+                if labels and index in labels:
+                    name = names.unique(labels[index])
+                else:
+                    base = base or names.counted(node.op.lower())
+                    name = names.unique(f"{base}_{op.output(index).name.lower()}")
+            result.append(name)
+        while not result[-1]:
+            result.pop()
+        return result
+
+    def _constant(self, node: Node) -> str:
+        """The initializer of a constant: in the body that reads it when small, in the model's graph when large."""
+        if node in self.exporter.large:
+            return self.exporter.large[node]
+        value = node.attrs["value"]
+        label = node.out().name
+        name = self.exporter.names.unique(label) if label else self.exporter.names.counted("constant")
+        self.exporter.require(lowest_opset_for_type(value.type), node)
+        home = self.proto
+        if value.array.nbytes > SMALL and self.exporter.main is not None:
+            home = self.exporter.main
+            self.exporter.large[node] = name
+        home.initializer.append(array_to_proto(value.array, name))
+        return name
+
+    def _body(self, proto: onnx.GraphProto, body: Graph, outer: Sequence[Tensor | None]) -> None:
+        """A nested graph, its captured inputs replaced by the names that they have out here."""
+        names = self.exporter.names
+        scope = _Scope(self.exporter, proto)
+        own = len(body.inputs) - len(outer)
+        proto.name = names.unique(body.name)
+        for t in body.inputs[:own]:
+            name = names.unique(str(t.name))
+            scope.values[t.node] = (name,)
+            _value_info(proto.input, t, name)
+        for formal, t in zip(body.inputs[own:], outer, strict=True):
+            if t is not None:
+                scope.values[formal.node] = (self.values[t.node][t.index],)
+        outputs = [(names.unique(name), t) for name, t in zip(body.output_names, body.outputs, strict=True)]
+        scope.export(body.nodes, outputs)
+
+    def _copy(self, t: Tensor, name: str) -> None:
+        """An output that is an input, a constant, or an output already, is a copy."""
+        self.proto.node.add(op_type="Identity", name=name, input=[self.values[t.node][t.index]], output=[name])

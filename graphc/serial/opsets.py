@@ -1,0 +1,107 @@
+"""The lowest opset at which a node means what it means at the pinned one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx.defs
+
+from graphc.ir import schema
+from graphc.ir.node import Node
+from graphc.ir.schema import OPSET, OpSpec
+from graphc.ir.types import TensorType, Type
+
+__all__ = ["MIN_OPSET", "lowest_opset", "lowest_opset_for_type"]
+
+MIN_OPSET = 18
+"""No export states a lower opset."""
+
+
+def _always(opset: int) -> Callable[[Node], int]:
+    return lambda node: opset
+
+
+def _if_attribute(name: str, value: object, opset: int) -> Callable[[Node], int]:
+    return lambda node: opset if node.attrs.get(name) == value else MIN_OPSET
+
+
+# Operators whose meaning changed after MIN_OPSET though their older schemas accept the node.
+_MEANING: dict[str, Callable[[Node], int]] = {
+    "DFT": _always(20),  # the axis was an attribute with another default
+    "GridSample": _always(20),  # modes were bilinear, bicubic; ties of nearest were not defined; only 4-D
+    "GroupNormalization": _always(21),  # scale and bias were per group, not per channel
+    "Pad": _if_attribute("mode", "wrap", 19),
+    "Resize": _if_attribute("coordinate_transformation_mode", "half_pixel_symmetric", 19),
+}
+
+# Element types younger than MIN_OPSET, with the opset of the ONNX release that brought them.
+_NEW_TYPES = {
+    "float8e4m3fn": 19,
+    "float8e4m3fnuz": 19,
+    "float8e5m2": 19,
+    "float8e5m2fnuz": 19,
+    "uint4": 21,
+    "int4": 21,
+    "float4e2m1": 23,
+}
+
+
+def lowest_opset(node: Node, op: OpSpec, said: Sequence[tuple[str, Any]], outputs: int) -> int:
+    """The lowest opset from MIN_OPSET up that has `node`, written with the attributes `said` and `outputs` outputs.
+
+    Bodies of control flow are not looked into. For an operator outside the default domain it is MIN_OPSET.
+    """
+    if op.domain:
+        return MIN_OPSET
+    inputs = tuple([None if t is None else _key(t.node.types[t.index]) for t in node.inputs])
+    types = tuple([_key(t) for t in node.types[:outputs]])
+    lowest = _accepting(op, inputs, types, tuple([name for name, _ in said]))
+    changed = _MEANING.get(op.name)
+    return lowest if changed is None else max(lowest, changed(node))
+
+
+def lowest_opset_for_type(t: Type) -> int:
+    """The lowest opset, from MIN_OPSET up, of an ONNX release that knows the element type."""
+    while not isinstance(t, TensorType):
+        t = t.element
+    return _NEW_TYPES.get(t.dtype.name, MIN_OPSET)
+
+
+def _key(t: Type) -> object:
+    return t.dtype if isinstance(t, TensorType) else t
+
+
+@functools.lru_cache(maxsize=4096)
+def _accepting(op: OpSpec, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: tuple[str, ...]) -> int:
+    """The first opset whose schema allows these input and output types (an element type, or a whole type) and attributes."""
+    if op.since_version <= MIN_OPSET:
+        return MIN_OPSET
+    for opset in range(MIN_OPSET, OPSET):
+        try:
+            old = onnx.defs.get_schema(op.name, opset, "")
+        except onnx.defs.SchemaError:
+            continue
+        if (
+            not old.deprecated
+            and all(name in old.attributes for name in attributes)
+            and _allowed(old.inputs, old.max_input, inputs, op)
+            and _allowed(old.outputs, old.max_output, outputs, op)
+        ):
+            return opset
+    return OPSET
+
+
+def _allowed(formals: Sequence[Any], most: int, types: tuple[Any, ...], op: OpSpec) -> bool:
+    if op.name == "If":  # the captured inputs of the IR are no inputs of the operator
+        types = types[:most]
+    if len(types) > most:
+        return False
+    strings = [
+        None if t is None else schema.type_string(t if not hasattr(t, "onnx_name") else TensorType(t, None))
+        for t in types
+    ]
+    return all(
+        text is None or text in formals[min(position, len(formals) - 1)].types for position, text in enumerate(strings)
+    )
