@@ -1,0 +1,48 @@
+# Everything runs in a virtual environment of its own; the first call sets it up.
+PYTHON ?= python3
+VENV := $(if $(GPU),.venv-gpu,.venv)
+BIN := $(VENV)/bin
+RUNTIME := $(if $(GPU),gpu,cpu)
+DEVICE := $(if $(GPU),cuda,cpu)
+WORKERS ?= 2
+
+.PHONY: demo test test-oracle bench format clean
+
+demo: $(VENV)/.demo
+	$(BIN)/graphc demo --device $(DEVICE) --out out/demo
+
+test: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not oracle and not nightly and not gpu"
+
+test-oracle: $(VENV)/.oracle
+	$(BIN)/python -m pytest -n $(WORKERS) -m "oracle and not nightly" tests/oracle
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .venv-gpu out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "graphc needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(RUNTIME),demo]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+$(VENV)/.oracle: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,oracle]"
+	@touch $@
