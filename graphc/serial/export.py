@@ -17,7 +17,7 @@ from graphc.ir.origin import location
 from graphc.ir.schema import OPSET, VARIADIC, OpSpec
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
-from graphc.serial.nodes import captured, origin_text, said, spec_of, used_outputs
+from graphc.serial.nodes import captured, nondefault, origin_text, spec_of, used_outputs
 from graphc.serial.opsets import MIN_OPSET, lowest_opset, lowest_opset_for_type
 from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
 
@@ -40,11 +40,11 @@ def to_model(
 ) -> onnx.ModelProto:
     """The ONNX model that computes `graph`.
 
-    The graph's inputs are the model's, by name, symbolic dimensions as `dim_param` texts (`"batch"`, `"2*N"`). Parameters
-    that `state` has are initializers with those arrays instead; other entries of `state` are left alone. The outputs
-    carry `graph.output_names`; the next value of the state `name` is the output `name` + `suffix`. Inner values are
-    named by their labels where those are free, else by operator and number. Each node tells its user line and layer in
-    the metadata `graphc.origin`.
+    The graph's inputs are the model's, by name, symbolic dimensions as `dim_param` texts (`"batch"`, `"2*N"`).
+    Parameters that `state` has are initializers with those arrays instead; other entries of `state` are left alone.
+    The outputs carry `graph.output_names`; the next value of the state `name` is the output `name` + `suffix`. Inner
+    values are named by their labels where those are free, else by operator and number. Each node tells its user line
+    and layer in the metadata `graphc.origin`.
 
     Args:
         graph: what to export.
@@ -59,9 +59,9 @@ def to_model(
     """
     if opset is not None and not MIN_OPSET <= opset <= OPSET:
         raise ExportError(f"export: opset={opset}; expected {MIN_OPSET} to {OPSET}, or None for the lowest{location()}")
-    exporter = _Exporter(opset or OPSET)
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
-    _export_main(exporter, model.graph, graph, state or {}, suffix)
+    exporter = _Exporter(model.graph, opset or OPSET)
+    _export_main(exporter, graph, state or {}, suffix)
     exporter.check(opset)
     stated = opset or exporter.lowest
     model.opset_import.add(domain="", version=stated)
@@ -76,14 +76,14 @@ def to_model(
 class _Exporter:
     """What is shared by a model's graph and the bodies nested in it."""
 
-    def __init__(self, allowed: int) -> None:
+    def __init__(self, main: onnx.GraphProto, allowed: int) -> None:
+        self.main = main
         self.names = Names()
         self.allowed = allowed
         self.lowest = MIN_OPSET
         self.domains: dict[str, int] = {}
         self.offenders: list[tuple[Node, int]] = []
         self.large: dict[Node, str] = {}
-        self.main: onnx.GraphProto | None = None
         self.origins: dict[object, str] = {}
 
     def require(self, opset: int, node: Node) -> None:
@@ -101,11 +101,9 @@ class _Exporter:
             )
 
 
-def _export_main(
-    exporter: _Exporter, proto: onnx.GraphProto, graph: Graph, state: Mapping[str, Array], suffix: str
-) -> None:
+def _export_main(exporter: _Exporter, graph: Graph, state: Mapping[str, Array], suffix: str) -> None:
+    proto = exporter.main
     proto.name = graph.name
-    exporter.main = proto
     scope = _Scope(exporter, proto)
     for t in graph.inputs:
         name = str(t.name)
@@ -144,7 +142,7 @@ def _value_info(field: Any, t: Tensor, name: str) -> None:
 
 
 class _Scope:
-    """One graph on its way into a GraphProto: `values` names the outputs of the nodes seen so far, "" for unused ones."""
+    """One graph on its way into a GraphProto. `values` names the outputs of the nodes seen so far ("" for unused)."""
 
     def __init__(self, exporter: _Exporter, proto: onnx.GraphProto) -> None:
         self.exporter, self.proto = exporter, proto
@@ -170,7 +168,7 @@ class _Scope:
     def _node(self, node: Node, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]]) -> None:
         exporter, values = self.exporter, self.values
         op = spec_of(node)
-        attributes = said(node, op) if node.attrs else []
+        attributes = nondefault(node, op) if node.attrs else []
         outputs = self._output_names(node, op, given, used)
         values[node] = outputs
         inputs = ["" if t is None else values[t.node][t.index] for t in node.inputs]
@@ -234,7 +232,7 @@ class _Scope:
         name = self.exporter.names.unique(label) if label else self.exporter.names.counted("constant")
         self.exporter.require(lowest_opset_for_type(value.type), node)
         home = self.proto
-        if value.array.nbytes > SMALL and self.exporter.main is not None:
+        if value.array.nbytes > SMALL:
             home = self.exporter.main
             self.exporter.large[node] = name
         home.initializer.append(array_to_proto(value.array, name))
@@ -250,9 +248,9 @@ class _Scope:
             name = names.unique(str(t.name))
             scope.values[t.node] = (name,)
             _value_info(proto.input, t, name)
-        for formal, t in zip(body.inputs[own:], outer, strict=True):
-            if t is not None:
-                scope.values[formal.node] = (self.values[t.node][t.index],)
+        for formal, value in zip(body.inputs[own:], outer, strict=True):
+            if value is not None:
+                scope.values[formal.node] = (self.values[value.node][value.index],)
         outputs = [(names.unique(name), t) for name, t in zip(body.output_names, body.outputs, strict=True)]
         scope.export(body.nodes, outputs)
 

@@ -1,4 +1,4 @@
-"""What a node says beyond its operator's defaults: the attributes, captured values and outputs that are worth writing down."""
+"""What of a node is worth writing down: attributes other than the defaults, captured values, outputs in use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from graphc.ir import schema
 from graphc.ir.node import Node, Tensor
 from graphc.ir.schema import OpSpec
 
-__all__ = ["captured", "origin_text", "said", "spec_of", "used_outputs"]
+__all__ = ["captured", "nondefault", "origin_text", "spec_of", "used_outputs"]
 
 
 def spec_of(node: Node) -> OpSpec:
@@ -17,7 +17,7 @@ def spec_of(node: Node) -> OpSpec:
     return schema.spec(node.op, node.domain)
 
 
-def said(node: Node, op: OpSpec) -> list[tuple[str, Any]]:
+def nondefault(node: Node, op: OpSpec) -> list[tuple[str, Any]]:
     """The attributes of a node that differ from their defaults, without graphc's own `captures`."""
     found = []
     for name, value in node.attrs.items():

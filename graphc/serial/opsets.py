@@ -11,7 +11,7 @@ import onnx.defs
 from graphc.ir import schema
 from graphc.ir.node import Node
 from graphc.ir.schema import OPSET, OpSpec
-from graphc.ir.types import TensorType, Type
+from graphc.ir.types import DType, TensorType, Type
 
 __all__ = ["MIN_OPSET", "lowest_opset", "lowest_opset_for_type"]
 
@@ -27,11 +27,26 @@ def _if_attribute(name: str, value: object, opset: int) -> Callable[[Node], int]
     return lambda node: opset if node.attrs.get(name) == value else MIN_OPSET
 
 
+def _pool(node: Node) -> int:
+    """Since opset 22, windows of ceil_mode that would start in the padding at the end are left out."""
+    if not node.attrs.get("ceil_mode"):
+        return MIN_OPSET
+    kernel: tuple[int, ...] = node.attrs["kernel_shape"]
+    rank = len(kernel)
+    ones = (1,) * rank
+    ends = node.attrs.get("pads", (0,) * (2 * rank))[rank:]
+    strides, dilations = node.attrs.get("strides", ones), node.attrs.get("dilations", ones)
+    sizes = zip(kernel, ends, strides, dilations, strict=True)
+    return 22 if any(stride + end > (k - 1) * dilation + 1 for k, end, stride, dilation in sizes) else MIN_OPSET
+
+
 # Operators whose meaning changed after MIN_OPSET though their older schemas accept the node.
 _MEANING: dict[str, Callable[[Node], int]] = {
+    "AveragePool": _pool,
     "DFT": _always(20),  # the axis was an attribute with another default
     "GridSample": _always(20),  # modes were bilinear, bicubic; ties of nearest were not defined; only 4-D
     "GroupNormalization": _always(21),  # scale and bias were per group, not per channel
+    "MaxPool": _pool,
     "Pad": _if_attribute("mode", "wrap", 19),
     "Resize": _if_attribute("coordinate_transformation_mode", "half_pixel_symmetric", 19),
 }
@@ -48,16 +63,16 @@ _NEW_TYPES = {
 }
 
 
-def lowest_opset(node: Node, op: OpSpec, said: Sequence[tuple[str, Any]], outputs: int) -> int:
-    """The lowest opset from MIN_OPSET up that has `node`, written with the attributes `said` and `outputs` outputs.
+def lowest_opset(node: Node, op: OpSpec, attributes: Sequence[tuple[str, Any]], outputs: int) -> int:
+    """The lowest opset from MIN_OPSET up that has `node`, written with these `attributes` and so many `outputs`.
 
     Bodies of control flow are not looked into. For an operator outside the default domain it is MIN_OPSET.
     """
-    if op.domain:
+    if op.since_version <= MIN_OPSET or op.domain:
         return MIN_OPSET
     inputs = tuple([None if t is None else _key(t.node.types[t.index]) for t in node.inputs])
     types = tuple([_key(t) for t in node.types[:outputs]])
-    lowest = _accepting(op, inputs, types, tuple([name for name, _ in said]))
+    lowest = _accepting(op, inputs, types, tuple([name for name, _ in attributes]))
     changed = _MEANING.get(op.name)
     return lowest if changed is None else max(lowest, changed(node))
 
@@ -69,15 +84,21 @@ def lowest_opset_for_type(t: Type) -> int:
     return _NEW_TYPES.get(t.dtype.name, MIN_OPSET)
 
 
-def _key(t: Type) -> object:
-    return t.dtype if isinstance(t, TensorType) else t
+def _key(t: Type) -> Type:
+    """The type without its shape, which counts for nothing here."""
+    return _element(t.dtype) if isinstance(t, TensorType) else t
+
+
+@functools.cache
+def _element(dtype: DType) -> TensorType:
+    return TensorType(dtype, None)
 
 
 @functools.lru_cache(maxsize=4096)
-def _accepting(op: OpSpec, inputs: tuple[Any, ...], outputs: tuple[Any, ...], attributes: tuple[str, ...]) -> int:
-    """The first opset whose schema allows these input and output types (an element type, or a whole type) and attributes."""
-    if op.since_version <= MIN_OPSET:
-        return MIN_OPSET
+def _accepting(
+    op: OpSpec, inputs: tuple[Type | None, ...], outputs: tuple[Type, ...], attributes: tuple[str, ...]
+) -> int:
+    """The first opset whose schema allows inputs and outputs of these types and has these attributes."""
     for opset in range(MIN_OPSET, OPSET):
         try:
             old = onnx.defs.get_schema(op.name, opset, "")
@@ -93,15 +114,10 @@ def _accepting(op: OpSpec, inputs: tuple[Any, ...], outputs: tuple[Any, ...], at
     return OPSET
 
 
-def _allowed(formals: Sequence[Any], most: int, types: tuple[Any, ...], op: OpSpec) -> bool:
+def _allowed(formals: Sequence[Any], most: int, types: tuple[Type | None, ...], op: OpSpec) -> bool:
     if op.name == "If":  # the captured inputs of the IR are no inputs of the operator
         types = types[:most]
-    if len(types) > most:
-        return False
-    strings = [
-        None if t is None else schema.type_string(t if not hasattr(t, "onnx_name") else TensorType(t, None))
-        for t in types
-    ]
-    return all(
-        text is None or text in formals[min(position, len(formals) - 1)].types for position, text in enumerate(strings)
+    return len(types) <= most and all(
+        t is None or schema.type_string(t) in formals[min(position, len(formals) - 1)].types
+        for position, t in enumerate(types)
     )

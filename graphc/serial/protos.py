@@ -71,13 +71,35 @@ def array_to_proto(array: Array, name: str = "") -> onnx.TensorProto:
     return proto
 
 
+_FIELDS = {
+    "INT": "i",
+    "FLOAT": "f",
+    "STRING": "s",
+    "TENSOR": "t",
+    "TYPE_PROTO": "tp",
+    "INTS": "ints",
+    "FLOATS": "floats",
+    "STRINGS": "strings",
+    "TENSORS": "tensors",
+}
+
+
 def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     """The AttributeProto of a normalized attribute value (any kind but graphs)."""
-    if kind == "TENSOR":
+    if kind == "STRING":
+        value = _encode(value)
+    elif kind == "STRINGS":
+        value = [_encode(v) for v in value]
+    elif kind == "TENSOR":
         value = array_to_proto(value.array)
+    elif kind == "TENSORS":
+        value = [array_to_proto(v.array) for v in value]
     elif kind == "TYPE_PROTO":
         value = type_to_proto(value)
-    elif kind == "GRAPH":
+    elif kind not in _FIELDS:
         raise OperatorError(f"the graph attribute {name!r} is converted with its model")
-    proto: onnx.AttributeProto = onnx.helper.make_attribute(name, value, attr_type=getattr(onnx.AttributeProto, kind))
-    return proto
+    return onnx.AttributeProto(name=name, type=kind, **{_FIELDS[kind]: value})
+
+
+def _encode(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
