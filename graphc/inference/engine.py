@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -120,6 +121,7 @@ def output_count(
     return register
 
 
+@functools.cache
 def _load() -> None:
     for module in _MODULES:
         importlib.import_module(f"graphc.inference.{module}")
@@ -129,8 +131,7 @@ def infer(
     spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], outputs: int
 ) -> tuple[tuple[Type, ...], tuple[Values | None, ...] | None]:
     """The types of all outputs, and their symbolic elements where known. Raises DTypeError or ShapeError."""
-    if not _RULES:
-        _load()
+    _load()
     key: list[DType | Type | None] = []
     for t in inputs:
         found = None if t is None else t.node.types[t.index]
@@ -208,8 +209,7 @@ def constant_values(value: Constant) -> tuple[Values | None, ...] | None:
 
 def count_outputs(spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], asked: int | None) -> int:
     """How many outputs an operator with a variable number has. Raises OperatorError when nothing tells."""
-    if not _RULES:
-        _load()
+    _load()
     counter = _OUTPUT_COUNTS.get(spec.name)
     found = counter(Context(spec, inputs, attrs, asked or 0)) if counter else None
     if found is None:

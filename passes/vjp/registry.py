@@ -15,6 +15,7 @@ that a gradient can be differentiated again.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -68,10 +69,14 @@ def vjp(*operators: str) -> Callable[[Rule], Rule]:
 
 def rules() -> Mapping[str, Rule]:
     """Every registered rule by operator."""
-    if not _RULES:
-        for family in _FAMILIES:
-            importlib.import_module(f"passes.vjp.{family}")
+    _load()
     return MappingProxyType(_RULES)
+
+
+@functools.cache
+def _load() -> None:
+    for family in _FAMILIES:
+        importlib.import_module(f"passes.vjp.{family}")
 
 
 def rule_of(node: Node) -> Rule | None:

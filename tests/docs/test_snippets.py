@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -20,11 +22,15 @@ def snippets(page: pathlib.Path) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("page", WITH_SNIPPETS, ids=lambda p: p.name)
-def test_snippets_of_a_page_run_in_order(page: pathlib.Path, tmp_path: pathlib.Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "snippet"}
-    for line, source in snippets(page):
-        exec(compile("\n" * line + source, str(page), "exec"), namespace)
+def test_snippets_of_a_page_run_in_order(page: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "snippets.py"
+    lines: list[str] = []
+    for start, source in snippets(page):  # at the lines of the page, so that errors point there
+        lines += [""] * (start - len(lines)) + source.splitlines()
+    script.write_text("\n".join(lines))
+    command = [sys.executable, "-W", "error", str(script)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"{page.name}: {result.stderr}"
 
 
 def test_readme_shows_the_two_commands_in_its_first_screen() -> None:
