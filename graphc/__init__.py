@@ -26,6 +26,7 @@ _LAZY = {
         "OperatorError",
         "ShapeError",
         "StateError",
+        "UnavailableError",
         "VerificationError",
     ),
     "graphc.functional": (

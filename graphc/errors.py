@@ -19,6 +19,7 @@ __all__ = [
     "OperatorError",
     "ShapeError",
     "StateError",
+    "UnavailableError",
     "VerificationError",
 ]
 
@@ -69,6 +70,10 @@ class ExportError(GraphcError, OSError):
 
 class ModelImportError(GraphcError, ImportError):
     """An ONNX model that cannot be read."""
+
+
+class UnavailableError(GraphcError, RuntimeError):
+    """A device, a kernel or an optional package that is not there; the message says what to install or to choose."""
 
 
 class VerificationError(GraphcError, AssertionError):

@@ -1,0 +1,69 @@
+"""onnxruntime's tensors (OrtValues) over NumPy memory and on devices, for every dtype that ONNX and NumPy share."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from graphc.errors import UnavailableError
+from graphc.ir.constant import Array
+from graphc.ir.types import DType, as_dtype, from_onnx_name
+
+__all__ = ["aligned", "on_device", "onnxruntime", "to_numpy", "view"]
+
+_ALIGNMENT = 64
+_UNSIGNED = {1: np.uint8, 2: np.uint16}
+
+
+def onnxruntime() -> Any:
+    """The onnxruntime module. Raises UnavailableError, with the command that installs it."""
+    try:
+        import onnxruntime as module
+    except ImportError as error:
+        raise UnavailableError(
+            'onnxruntime is not installed. Install it with: pip install "graphc[cpu]" (or "graphc[gpu]" for CUDA)'
+        ) from error
+    return module
+
+
+def aligned(shape: Sequence[int], dtype: DType) -> Array:
+    """An uninitialized array whose memory starts at a cache line, as vector instructions like it."""
+    numpy_dtype = dtype.numpy
+    size = int(np.prod(shape, dtype=np.int64)) * numpy_dtype.itemsize
+    raw = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size].view(numpy_dtype).reshape(shape)
+
+
+def view(array: Array) -> Any:
+    """An OrtValue that shares the memory of a contiguous `array`, which must outlive every binding of it."""
+    value = onnxruntime().OrtValue
+    if array.dtype.kind != "V":
+        return value.ortvalue_from_numpy(array)
+    bits = array.view(_UNSIGNED[array.dtype.itemsize])
+    return value.ortvalue_from_numpy_with_onnx_type(bits, as_dtype(array.dtype).code)
+
+
+def on_device(array: Array, device: Literal["cpu", "cuda"]) -> Any:
+    """An OrtValue on `device` with the elements of `array`; on the CPU it shares the memory of a contiguous array."""
+    array = np.asarray(array, order="C")
+    if device == "cpu":
+        return view(array)
+    value = onnxruntime().OrtValue
+    if array.dtype.kind != "V":
+        return value.ortvalue_from_numpy(array, device, 0)
+    made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, 0)
+    made.update_inplace(array.view(_UNSIGNED[array.dtype.itemsize]))
+    return made
+
+
+def to_numpy(value: Any) -> Array:
+    """A copy of an OrtValue in NumPy's memory."""
+    dtype = from_onnx_name(value.data_type()[7:-1]) if value.is_tensor() else None
+    if dtype is None or dtype.numpy.kind != "V":
+        return value.numpy()  # type: ignore[no-any-return]
+    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+    return np.frombuffer(bytearray(content), dtype.numpy).reshape(value.shape())

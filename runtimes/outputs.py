@@ -1,0 +1,35 @@
+"""What a user may ask for (a tensor, several, or a graph) as a graph, and results back in the same structure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from graphc.ir import graph as graphs
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
+
+__all__ = ["Outputs", "as_graph", "restructure"]
+
+Outputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Graph
+
+
+def as_graph(outputs: Outputs) -> Graph:
+    """The graph that computes `outputs`, without updates, its fed inputs first. Raises GraphError."""
+    if isinstance(outputs, Graph):
+        if not outputs.updates:
+            return outputs
+        named = dict(zip(outputs.output_names, outputs.outputs, strict=True))
+        return graphs.graph(named, list(outputs.feeds.values()), name=outputs.name)
+    return graphs.graph(outputs)
+
+
+def restructure(outputs: Outputs, results: Sequence[Any]) -> Any:
+    """`results` in the structure of `outputs`: one value, a list, or a dictionary (of a graph, by output name)."""
+    if isinstance(outputs, Tensor):
+        return results[0]
+    if isinstance(outputs, Graph):
+        return dict(zip(outputs.output_names, results, strict=True))
+    if isinstance(outputs, Mapping):
+        return dict(zip(outputs, results, strict=True))
+    return list(results)

@@ -1,0 +1,144 @@
+"""State: the arrays of parameters and other variables by name, in memory and in safetensors files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from graphc.errors import DTypeError, FeedError, StateError
+from graphc.ir.constant import Array
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.ir.types import TensorType, as_dtype
+from graphc.nn.init import initialize
+from runtimes.atomic import replacing
+from runtimes.feeds import convert
+
+__all__ = ["complete_state", "init_state", "load_state", "match_state", "read_state", "save_state"]
+
+State = Mapping[str, ArrayLike]
+
+_STORABLE = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8")
+_STORABLE += ("uint64", "uint32", "uint16", "uint8", "bool", "complex64")
+
+
+def init_state(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """The first value of every parameter and other state of `graph`, by name, drawn with `seed`."""
+    return initialize(graph, seed)
+
+
+def complete_state(state: State | None, graph: Graph, seed: int) -> dict[str, Array]:
+    """A value for each parameter of `graph`: from `state`, or from its initializer where `state` lacks it.
+
+    Other entries of `state` are left out; dtypes convert as those of feeds do. Raises StateError for a wrong shape.
+    """
+    state = state or {}
+    parameters = graph.parameters
+    missing = {name: t for name, t in parameters.items() if name not in state}
+    drawn = initialize(missing, seed) if missing else {}
+    return match_state({**{n: state[n] for n in parameters if n in state}, **drawn}, graph)
+
+
+def match_state(state: State, graph: Graph, *, exact: bool = False) -> dict[str, Array]:
+    """The entries of `state` for the parameters of `graph`, in their order and dtypes.
+
+    With `exact`, further entries and other dtypes are errors too. Raises StateError, which names every entry that is
+    missing, not expected, or of the wrong shape or dtype.
+    """
+    parameters = graph.parameters
+    matched: dict[str, Array] = {}
+    problems = []
+    for name, t in parameters.items():
+        if name not in state:
+            problems.append(f"missing {name!r}, {t.type}")
+            continue
+        try:
+            matched[name] = _fit(name, state[name], t, exact)
+        except (FeedError, StateError) as error:
+            problems.append(str(error))
+    if exact:
+        problems += [f"unexpected {name!r}, {_type_of(state[name])}" for name in state if name not in parameters]
+    if problems:
+        listed = "".join(f"\n  {problem}" for problem in problems)
+        raise StateError(f"the state does not match {graph.name!r}{location()}:{listed}")
+    return matched
+
+
+def _fit(name: str, value: ArrayLike, t: Tensor, exact: bool) -> Array:
+    array = np.asarray(value) if exact else convert(repr(name), value, t.dtype)
+    expected = t.tensor_type
+    if array.dtype != expected.dtype.numpy or array.shape != expected.shape:
+        raise StateError(f"{name!r} is {_type_of(array)}; expected {expected}")
+    return array
+
+
+def _type_of(value: ArrayLike) -> str:
+    array = np.asarray(value)
+    return str(TensorType(as_dtype(array.dtype), array.shape))
+
+
+def save_state(state: State, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+    """Write `state` to a safetensors file, whole or not at all, with text entries of `metadata`.
+
+    Raises StateError for a dtype that the format lacks, ExportError when the file cannot be written.
+    """
+    import safetensors
+    from safetensors.numpy import save_file
+
+    with replacing(path) as fresh:
+        arrays = {str(name): _storable(str(name), value) for name, value in state.items()}
+        try:
+            save_file(arrays, os.fspath(fresh), dict(metadata) if metadata else None)
+        except safetensors.SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def _storable(name: str, value: ArrayLike) -> Array:
+    array = np.asarray(value, order="C")
+    try:
+        known = as_dtype(array.dtype).name in _STORABLE
+    except DTypeError:
+        known = False
+    if not known:
+        raise StateError(
+            f"save_state: {name!r} has the dtype {array.dtype}; safetensors files hold {', '.join(_STORABLE)}"
+            f"{location()}"
+        )
+    return array
+
+
+def load_state(path: str | os.PathLike[str], graph: Graph | None = None) -> dict[str, Array]:
+    """Read a safetensors file; with `graph`, check that it holds exactly the parameters and other state of that graph.
+
+    Raises StateError: there is no such file, it is corrupt or cut off, or (with `graph`) it does not match; every
+    missing, unexpected or misfitting entry is named. No code of the file is run.
+    """
+    state, _ = read_state(path)
+    return state if graph is None else match_file(state, path, graph)
+
+
+def match_file(state: State, path: str | os.PathLike[str], graph: Graph) -> dict[str, Array]:
+    """As `match_state` with `exact`, naming the file that the state comes from."""
+    try:
+        return match_state(state, graph, exact=True)
+    except StateError as error:
+        raise StateError(f"{os.fspath(path)!r}: {error}") from None
+
+
+def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
+    """The arrays and the text metadata of a safetensors file. Raises StateError as `load_state` does."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="np") as file:
+            metadata: Any = file.metadata()
+            return {name: file.get_tensor(name) for name in file.keys()}, dict(metadata or {})  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise StateError(f"{os.fspath(path)!r} is no complete safetensors file: {error}{location()}") from error
+    except OSError as error:
+        raise StateError(f"cannot read the state file {os.fspath(path)!r}: {error}{location()}") from error
