@@ -27,6 +27,7 @@ __all__ = [
     "dim",
     "evaluate",
     "floor_div",
+    "has_unknown",
     "is_unknown",
     "maximum",
     "minimum",
@@ -62,6 +63,11 @@ def unknown() -> Dim:
 def is_unknown(d: Dim) -> bool:
     """True for a symbol made by :func:`unknown`."""
     return not isinstance(d, int) and bool(d.is_Symbol) and str(d).startswith(_UNKNOWN)
+
+
+def has_unknown(d: Dim) -> bool:
+    """True when a symbol made by :func:`unknown` occurs in `d`."""
+    return not isinstance(d, int) and any(is_unknown(symbol) for symbol in d.free_symbols)
 
 
 def dim(value: object) -> Dim:

@@ -7,8 +7,11 @@ from typing import Any
 
 from graphc.errors import GraphError
 from graphc.ir import build, dims
+from graphc.ir.constant import Constant
+from graphc.ir.dims import Dim
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
+from graphc.ir.types import TensorType, Type
 
 __all__ = ["Graph", "graph", "leaves", "structurally_equal", "substitute", "topological"]
 
@@ -259,16 +262,21 @@ def first_difference(a: Graph, b: Graph) -> str | None:
     """A sentence on the first difference of two graphs, None when they are structurally equal.
 
     Compared are inputs (order, names, types, trainability), nodes (operators, attributes, wiring, types), outputs and
-    their names, and updates. The names of inner tensors and source locations do not count.
+    their names, and updates. The names of inner tensors, names inside bodies of control flow, and source locations do
+    not count; unknown dimensions are equal to each other.
     """
+    return _difference(a, b, names=True)
+
+
+def _difference(a: Graph, b: Graph, names: bool) -> str | None:
     for title, left, right in (("input", a.inputs, b.inputs), ("output", a.outputs, b.outputs)):
         if len(left) != len(right):
             return f"{len(left)} {title}s against {len(right)}"
-    if a.output_names != b.output_names:
+    if names and a.output_names != b.output_names:
         return f"the outputs are named {list(a.output_names)} against {list(b.output_names)}"
     match: dict[Node, Node] = {}
     for s, t in zip(a.inputs, b.inputs, strict=True):
-        if (s.node.op, s.name, s.type) != (t.node.op, t.name, t.type):
+        if s.node.op != t.node.op or (names and s.name != t.name) or not _same_type(s.type, t.type):
             return f"input {s.name}: {s.type} ({_kind(s)}) against {t.name}: {t.type} ({_kind(t)})"
         if s.node.attrs.get("trainable") != t.node.attrs.get("trainable"):
             return f"parameter {s.name}: trainable={s.node.attrs['trainable']} against {t.node.attrs['trainable']}"
@@ -339,16 +347,34 @@ def _compare(left: Node, right: Node) -> str | None:
     )
     if wiring[0] != wiring[1]:
         return f"{left.op}: takes outputs {wiring[0]} of its inputs against {wiring[1]} {where}"
-    if str(left.types) != str(right.types) and not any("unknown_" in str(t) for t in (*left.types, *right.types)):
+    if len(left.types) != len(right.types) or not all(map(_same_type, left.types, right.types)):
         return f"{left.op}: {list(left.types)} against {list(right.types)} {where}"
     return None
 
 
-def _same_attribute(a: Any, b: Any) -> bool:
-    from graphc.ir.constant import Constant
+def _same_type(a: Type, b: Type) -> bool:
+    """Whether two types are equal, unknown dimensions being equal to each other."""
+    if isinstance(a, TensorType) and isinstance(b, TensorType):
+        if a.shape is None or b.shape is None:
+            return a == b
+        return a.dtype is b.dtype and len(a.shape) == len(b.shape) and all(map(_same_dim, a.shape, b.shape))
+    if isinstance(a, TensorType) or isinstance(b, TensorType):
+        return False
+    return type(a) is type(b) and _same_type(a.element, b.element)
 
+
+def _same_dim(a: Dim, b: Dim) -> bool:
+    return a == b or (dims.has_unknown(a) and dims.has_unknown(b))
+
+
+def _same_attribute(a: Any, b: Any) -> bool:
     if isinstance(a, Graph) and isinstance(b, Graph):
-        return structurally_equal(a, b)
+        return _difference(a, b, names=False) is None
     if isinstance(a, Constant) and isinstance(b, Constant) and a != b:
-        return a.type == b.type and bool((a.array == b.array).all())
+        return a.type == b.type and _content(a) == _content(b)
     return bool(a == b)
+
+
+def _content(constant: Constant) -> object:
+    array = constant.array
+    return array.tolist() if array.dtype == object else array.tobytes()

@@ -34,7 +34,7 @@ def type_to_proto(t: Type) -> onnx.TypeProto:
 def _set_dim(proto: Any, d: Dim) -> None:
     if isinstance(d, int):
         proto.dim_value = d
-    elif not any(dims.is_unknown(symbol) for symbol in d.free_symbols):
+    elif not dims.has_unknown(d):
         proto.dim_param = str(d)
 
 
