@@ -1,0 +1,78 @@
+"""Modules made of modules, and modules that only reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, overload
+
+from graphc import functional as F
+from graphc.errors import OperatorError
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.nn.module import Module
+
+__all__ = ["Flatten", "Identity", "Sequential"]
+
+
+class Sequential(Module):
+    """Modules applied one after the other; their names are `"0"`, `"1"`, … as in PyTorch.
+
+    It has a length, is iterable, and is indexed by integers (a module) and slices (a Sequential of the same modules).
+    Raises OperatorError for an argument that is no module.
+    """
+
+    def __init__(self, *modules: Module, name: str | None = None) -> None:
+        super().__init__(name=name)
+        for position, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise OperatorError(
+                    f"Sequential: argument {position} is {module!r}; expected a module{location()}. "
+                    "Functions have module forms, such as nn.ReLU() for nn.relu."
+                )
+            setattr(self, str(position), module)
+
+    def forward(self, x: Any) -> Any:
+        """The last module's output."""
+        for module in self:
+            x = module(x)
+        return x
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+    def __iter__(self) -> Iterator[Module]:
+        return (value for key, value in vars(self).items() if key.isdigit())
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: int | slice) -> Module:
+        chosen = list(self)[index]
+        return chosen if isinstance(chosen, Module) else Sequential(*chosen)
+
+
+class Identity(Module):
+    """Its input, unchanged; no node is built."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x`."""
+        return x
+
+
+class Flatten(Module):
+    """The axes from `start_dim` to `end_dim`, inclusive, joined into one; by default all but the batch axis."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.start_dim, self.end_dim = start_dim, end_dim
+
+    def forward(self, x: Any) -> Tensor:
+        """The flattened tensor. Raises ShapeError when an axis is out of range."""
+        return F.flatten(x, self.start_dim, self.end_dim)
+
+    def extra_repr(self) -> str:
+        """The axes."""
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

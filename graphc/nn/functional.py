@@ -1,0 +1,114 @@
+"""Layers as functions under PyTorch's names: what a module computes, without its parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphc.errors import ShapeError
+from graphc.functional import activation as _activation
+from graphc.functional import elementwise as e
+from graphc.functional.activation import (
+    celu,
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    leaky_relu,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+    softsign,
+    tanhshrink,
+)
+from graphc.functional.activation import log_sigmoid as logsigmoid
+from graphc.functional.elementwise import tanh
+from graphc.functional.layout import matrix_transpose, reshape
+from graphc.functional.linalg import gemm
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.nn.loss_functions import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    smooth_l1_loss,
+)
+
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "cross_entropy",
+    "elu",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "huber_loss",
+    "l1_loss",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "prelu",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softplus",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+]
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Tensor:
+    """`x @ weight.T + bias`, for `x` of shape (..., in), `weight` (out, in) and `bias` (out,) or None.
+
+    A matrix `x` gives one ONNX Gemm, other ranks a MatMul and an Add. Raises ShapeError or DTypeError.
+    """
+    x = e.as_tensor(x)
+    if x.ndim == 2:
+        return gemm(x, weight, bias, transB=True)
+    product = e.matmul(x, matrix_transpose(weight))
+    return product if bias is None else e.add(product, bias)
+
+
+def softmax(x: Any, dim: int = -1) -> Tensor:
+    """`exp(x) / sum(exp(x))` along `dim`, without overflow."""
+    return _activation.softmax(x, dim)
+
+
+def log_softmax(x: Any, dim: int = -1) -> Tensor:
+    """`x - log(sum(exp(x)))` along `dim`, without overflow."""
+    return _activation.log_softmax(x, dim)
+
+
+def prelu(x: Any, weight: Any) -> Tensor:
+    """`x` where positive, `weight * x` elsewhere (He et al. 2015).
+
+    `weight` has the shape (1,), or one element for each index of axis 1 of `x`. Raises ShapeError.
+    """
+    x, weight = e.as_tensor(x), e.as_tensor(weight)
+    if weight.ndim != 1 or (weight.shape[0] != 1 and (x.ndim < 2 or x.shape[1] != weight.shape[0])):
+        raise ShapeError(
+            f"prelu: the weight is {weight.type} for an input {x.type}; expected one element, or one for each index "
+            f"of axis 1{location()}"
+        )
+    if x.ndim > 2 and weight.shape[0] != 1:
+        weight = reshape(weight, (weight.shape[0], *[1] * (x.ndim - 2)))
+    return _activation.prelu(x, weight)
