@@ -16,18 +16,13 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.schema import OPSET, VARIADIC, OpSpec
 from graphc.ir.types import TensorType, as_dtype
+from graphc.serial.metadata import NEXT_SUFFIX, ORIGIN_KEY, STATE_KEY, copy_name, describe_state
 from graphc.serial.names import Names
 from graphc.serial.nodes import captured, nondefault, origin_text, spec_of, used_outputs
 from graphc.serial.opsets import MIN_OPSET, lowest_opset, lowest_opset_for_type
 from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
 
-__all__ = ["NEXT_SUFFIX", "ORIGIN_KEY", "to_model"]
-
-NEXT_SUFFIX = ".next"
-"""The state `name` comes back as the output `name` + this suffix."""
-
-ORIGIN_KEY = "graphc.origin"
-"""The key of a node's `metadata_props` that says which line of which layer built it."""
+__all__ = ["to_model"]
 
 
 def to_model(
@@ -44,7 +39,8 @@ def to_model(
     Parameters that `state` has are initializers with those arrays instead; other entries of `state` are left alone.
     The outputs carry `graph.output_names`; the next value of the state `name` is the output `name` + `suffix`. Inner
     values are named by their labels where those are free, else by operator and number. Each node tells its user line
-    and layer in the metadata `graphc.origin`.
+    and layer in its metadata `graphc.origin`; the model's metadata `graphc.state` lists the parameters and their next
+    values.
 
     Args:
         graph: what to export.
@@ -68,7 +64,8 @@ def to_model(
     for domain, version in exporter.domains.items():
         model.opset_import.add(domain=domain, version=version)
     model.ir_version = max(8, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", stated)]))
-    for key, value in (metadata or {}).items():
+    described = {STATE_KEY: describe_state(graph, suffix)} if graph.parameters else {}
+    for key, value in {**described, **(metadata or {})}.items():
         model.metadata_props.add(key=key, value=value)
     return model
 
@@ -256,4 +253,5 @@ class _Scope:
 
     def _copy(self, t: Tensor, name: str) -> None:
         """An output that is an input, a constant, or an output already, is a copy."""
-        self.proto.node.add(op_type="Identity", name=name, input=[self.values[t.node][t.index]], output=[name])
+        source = self.values[t.node][t.index]
+        self.proto.node.add(op_type="Identity", name=copy_name(name, source), input=[source], output=[name])

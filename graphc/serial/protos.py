@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx
 
 from graphc.errors import ModelImportError, OperatorError
 from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
+from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
 
-__all__ = ["array_to_proto", "attribute_to_proto", "type_from_proto", "type_to_proto"]
+__all__ = [
+    "array_from_proto",
+    "array_to_proto",
+    "attribute_from_proto",
+    "attribute_to_proto",
+    "type_from_proto",
+    "type_to_proto",
+]
 
 
 def type_to_proto(t: Type) -> onnx.TypeProto:
@@ -71,6 +80,21 @@ def array_to_proto(array: Array, name: str = "") -> onnx.TensorProto:
     return proto
 
 
+def array_from_proto(proto: onnx.TensorProto) -> Array:
+    """The read-only array of a TensorProto. Raises ModelImportError for data that lies in another file."""
+    if proto.data_location == onnx.TensorProto.EXTERNAL:
+        raise ModelImportError(
+            f"the values of {proto.name!r} lie in another file{location()}. Load the model with onnx.load(path), "
+            "which reads them too."
+        )
+    array: Array = onnx.numpy_helper.to_array(proto)
+    if array.dtype == object:
+        decoded = [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.ravel()]
+        array = np.array(decoded, dtype=object).reshape(array.shape)
+    array.flags.writeable = False
+    return array
+
+
 _FIELDS = {
     "INT": "i",
     "FLOAT": "f",
@@ -99,6 +123,22 @@ def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     elif kind not in _FIELDS:
         raise OperatorError(f"the graph attribute {name!r} is converted with its model")
     return onnx.AttributeProto(name=name, type=kind, **{_FIELDS[kind]: value})
+
+
+def attribute_from_proto(proto: onnx.AttributeProto) -> Any:
+    """The value of an AttributeProto (any kind but graphs), as :func:`graphc.ir.schema.attributes` takes it.
+
+    Raises ModelImportError for sparse tensors, graphs, and references to a function's attributes.
+    """
+    kind = onnx.AttributeProto.AttributeType.Name(proto.type)
+    if proto.ref_attr_name or kind not in _FIELDS:
+        raise ModelImportError(f"the attribute {proto.name!r} of kind {kind} is not supported{location()}")
+    value = getattr(proto, _FIELDS[kind])
+    if kind == "TENSOR":
+        return array_from_proto(value)
+    if kind == "TENSORS":
+        return [array_from_proto(v) for v in value]
+    return value
 
 
 def _encode(value: str) -> bytes:
