@@ -348,9 +348,11 @@ def as_initializer(init: object, t: TensorType) -> Initializer:
     """The initializer that `init` stands for, for a parameter of type `t`.
 
     None is :class:`Zeros`, a Python number fills the parameter, an array or a list is :class:`FromArray` (a list takes
-    the parameter's dtype), an initializer is itself. Raises ShapeError or DTypeError for an array that does not fit,
-    OperatorError for anything else.
+    the parameter's dtype), an initializer is itself. Raises ShapeError when `t` is not static, ShapeError or DTypeError
+    for an array that does not fit, OperatorError for anything else.
     """
+    if not t.is_static:
+        raise ShapeError(f"the parameter is {t}; expected a static shape, of integers only{location()}")
     if init is None:
         return Zeros()
     if isinstance(init, Initializer):
