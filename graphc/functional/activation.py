@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from graphc.errors import OperatorError
 from graphc.functional import elementwise as e
 from graphc.ir.build import apply
 from graphc.ir.node import Tensor
+from graphc.ir.origin import location
 
 __all__ = [
     "celu",
@@ -82,7 +84,12 @@ def selu(x: Any) -> Tensor:
 
 
 def gelu(x: Any, approximate: str = "none") -> Tensor:
-    """`x * Phi(x)` (Hendrycks and Gimpel 2016): exact, or with `approximate="tanh"` by its tanh form."""
+    """`x * Phi(x)` (Hendrycks and Gimpel 2016): exact, or with `approximate="tanh"` by its tanh form.
+
+    Raises OperatorError for another approximation.
+    """
+    if approximate not in ("none", "tanh"):
+        raise OperatorError(f"gelu: approximate is {approximate!r}; expected 'none' or 'tanh'{location()}")
     return _op("Gelu", x, approximate=approximate)
 
 
