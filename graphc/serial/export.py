@@ -14,10 +14,10 @@ from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
-from graphc.ir.schema import OPSET, VARIADIC, OpSpec
+from graphc.ir.schema import OPSET
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.metadata import NEXT_SUFFIX, ORIGIN_KEY, STATE_KEY, copy_name, describe_state
-from graphc.serial.names import Names
+from graphc.serial.names import Names, name_outputs, names_of_outputs
 from graphc.serial.nodes import captured, nondefault, origin_text, spec_of, used_outputs
 from graphc.serial.opsets import MIN_OPSET, lowest_opset, lowest_opset_for_type
 from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
@@ -147,10 +147,7 @@ class _Scope:
 
     def export(self, nodes: Sequence[Node], outputs: Sequence[tuple[str, Tensor]]) -> None:
         """Add the nodes, then the outputs; `outputs` gives the name that each must carry."""
-        given: dict[tuple[Node, int], str] = {}
-        for name, t in outputs:
-            if not t.node.is_leaf and not t.node.is_constant:
-                given.setdefault((t.node, t.index), name)
+        given = names_of_outputs(outputs)
         used = used_outputs(nodes, [t for _, t in outputs])
         for node in nodes:
             if node.is_constant:
@@ -166,7 +163,7 @@ class _Scope:
         exporter, values = self.exporter, self.values
         op = spec_of(node)
         attributes = nondefault(node, op) if node.attrs else []
-        outputs = self._output_names(node, op, given, used)
+        outputs = name_outputs(exporter.names, node, op, given, used)
         values[node] = outputs
         inputs = ["" if t is None else values[t.node][t.index] for t in node.inputs]
         outer = captured(node)
@@ -191,34 +188,6 @@ class _Scope:
             else:
                 proto.attribute.append(attribute_to_proto(key, kind, value))
         exporter.require(lowest_opset(node, op, attributes, len(outputs)), node)
-
-    def _output_names(
-        self, node: Node, op: OpSpec, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]]
-    ) -> list[str]:
-        labels, names = node.labels, self.exporter.names
-        if len(node.types) == 1:
-            name = given.get((node, 0)) if given else None
-            if name is None:
-                name = names.unique(labels[0]) if labels else names.counted(node.op.lower())
-            return [name]
-        base = ""
-        result = []
-        for index in range(len(node.types)):
-            name = given.get((node, index))
-            if name is None:
-                required = op.max_outputs == VARIADIC or index < op.min_outputs
-                if not required and (node, index) not in used:
-                    result.append("")
-                    continue
-                if labels and index in labels:
-                    name = names.unique(labels[index])
-                else:
-                    base = base or names.counted(node.op.lower())
-                    name = names.unique(f"{base}_{op.output(index).name.lower()}")
-            result.append(name)
-        while not result[-1]:
-            result.pop()
-        return result
 
     def _constant(self, node: Node) -> str:
         """The initializer of a constant: in the body that reads it when small, in the model's graph when large."""

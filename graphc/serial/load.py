@@ -160,7 +160,7 @@ def _at_pinned_opset(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Scope:
-    """One graph of the model, its values by name. A value of the graph around it is a formal input from first use on."""
+    """One graph of the model, its values by name. A value from around it is a formal input from first use on."""
 
     def __init__(
         self,

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["Names"]
+from collections.abc import Iterable, Mapping
+
+from graphc.ir.node import Node, Tensor
+from graphc.ir.schema import VARIADIC, OpSpec
+
+__all__ = ["Names", "name_outputs", "names_of_outputs"]
 
 
 class Names:
@@ -33,3 +38,46 @@ class Names:
         self._counters[base] = number + 1
         self._taken.add(name)
         return name
+
+
+def names_of_outputs(outputs: Iterable[tuple[str, Tensor]]) -> dict[tuple[Node, int], str]:
+    """The names that computed values carry because they are outputs of their graph; the first of several counts."""
+    given: dict[tuple[Node, int], str] = {}
+    for name, t in outputs:
+        if not t.node.is_leaf and not t.node.is_constant:
+            given.setdefault((t.node, t.index), name)
+    return given
+
+
+def name_outputs(
+    names: Names, node: Node, op: OpSpec, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]]
+) -> list[str]:
+    """A name for each output of a node: a `given` one, its label, or one made of the operator and a number.
+
+    Outputs that are optional and not `used` are "", and left out at the end.
+    """
+    labels = node.labels
+    if len(node.types) == 1:
+        name = given.get((node, 0))
+        if name is None:
+            name = names.unique(labels[0]) if labels else names.counted(node.op.lower())
+        return [name]
+    base = ""
+    result = []
+    for index in range(len(node.types)):
+        name = given.get((node, index))
+        if name is None:
+            required = op.max_outputs == VARIADIC or index < op.min_outputs
+            if not required and (node, index) not in used:
+                result.append("")
+                continue
+            if labels and index in labels:
+                name = names.unique(labels[index])
+            else:
+                base = base or names.counted(node.op.lower())
+                formal = op.output(index)
+                name = names.counted(base) if formal.variadic else names.unique(f"{base}_{formal.name.lower()}")
+        result.append(name)
+    while not result[-1]:
+        result.pop()
+    return result
