@@ -44,8 +44,6 @@ def _builder(op: OpSpec) -> Callable[..., Any]:
                 raise OperatorError(f"{op.name}: input {name!r} is given twice{location()}")
             given.extend([None] * (position - len(given)))
             given.append(keywords.pop(name))
-        if op.name == "Constant":
-            return _constant(keywords)
         made = apply(op.name, given, keywords, outputs=outputs)
         return _results(op, made.outputs, outputs)
 
@@ -63,27 +61,3 @@ def _results(op: OpSpec, made: tuple[Tensor, ...], wanted: int | None) -> Tensor
     if not 1 <= wanted <= len(made):
         raise OperatorError(f"{op.name}: outputs={wanted}; it has {len(made)} outputs{location()}")
     return made[:wanted]
-
-
-_CONSTANT_DTYPES = {
-    "value": None,
-    "value_float": "float32",
-    "value_floats": "float32",
-    "value_int": "int64",
-    "value_ints": "int64",
-    "value_string": "string",
-    "value_strings": "string",
-}
-
-
-def _constant(keywords: dict[str, Any]) -> Tensor:
-    from graphc.ir.build import constant
-
-    given = {k: v for k, v in keywords.items() if v is not None}
-    if len(given) != 1 or next(iter(given)) not in _CONSTANT_DTYPES:
-        raise OperatorError(
-            f"Constant: found {', '.join(given) or 'nothing'}; expected exactly one of "
-            f"{', '.join(_CONSTANT_DTYPES)}{location()}"
-        )
-    ((name, value),) = given.items()
-    return constant(value, _CONSTANT_DTYPES[name])

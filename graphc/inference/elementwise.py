@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphc.inference.engine import Context, rule
 from graphc.ir import dims
 from graphc.ir.dims import Shape
-from graphc.ir.types import TensorType, as_dtype
+from graphc.ir.types import TensorType, Type, as_dtype
 
 UNARY = (
     *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Ceil", "Celu", "Cos", "Cosh", "Elu"),
@@ -23,11 +23,9 @@ BROADCASTING = (
 
 
 @rule(*UNARY)
-def _same(c: Context) -> Sequence[Shape | TensorType | None]:
-    first = c.input(0).type
-    if isinstance(first, TensorType):
-        return [first.shape]
-    return [first]  # type: ignore[list-item]  # Identity of a sequence or an optional
+def _same(c: Context) -> Sequence[Shape | Type | None]:
+    first = c.input(0).type  # Identity also takes sequences and optionals
+    return [first.shape if isinstance(first, TensorType) else first]
 
 
 @rule("Softmax", "LogSoftmax", "Hardmax")

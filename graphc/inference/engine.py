@@ -77,7 +77,7 @@ class Context:
         raise ShapeError(f"{self.spec.name}: {message}{location()}.{' ' + hint if hint else ''}")
 
 
-Rule: TypeAlias = Callable[[Context], "Sequence[Shape | TensorType | None]"]
+Rule: TypeAlias = Callable[[Context], "Sequence[Shape | Type | None]"]
 ValueRule: TypeAlias = Callable[[Context], "Values | Sequence[Dim] | None"]
 
 _RULES: dict[str, Rule] = {}
@@ -87,7 +87,7 @@ _MODULES = ("elementwise", "layout", "indexing", "linalg", "reductions", "neural
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:
-    """Register a shape rule: it returns, for each output, a shape (the dtype comes from the schema) or a TensorType."""
+    """Register a rule: it returns, for each output, a shape (the dtype comes from the schema), or a type."""
 
     def register(function: Rule) -> Rule:
         for name in operators:
@@ -132,45 +132,54 @@ def infer(
 ) -> tuple[tuple[Type, ...], tuple[Values | None, ...] | None]:
     """The types of all outputs, and their symbolic elements where known. Raises DTypeError or ShapeError."""
     _load()
-    key: list[DType | Type | None] = []
+    given: list[DType | Type | None] = []
+    carried = spec.name in _SHAPE_READERS
     for t in inputs:
-        found = None if t is None else t.node.types[t.index]
-        key.append(found.dtype if isinstance(found, TensorType) else found)
-    dtypes = output_dtypes(spec, tuple(key), outputs)
+        if t is None:
+            given.append(None)
+            continue
+        found = t.node.types[t.index]
+        given.append(found.dtype if type(found) is TensorType else found)
+        carried = carried or t.node.values is not None
+    dtypes = output_dtypes(spec, tuple(given), outputs)
     context = Context(spec, inputs, attrs, outputs)
     types = _types(context, dtypes)
-    values_rule = _VALUE_RULES.get(spec.name) if spec.domain == "" else None
-    if values_rule is None or not (spec.name in _SHAPE_READERS or _any_values(inputs)):
+    if not carried or spec.domain != "" or spec.name not in _VALUE_RULES:
         return types, None
-    return types, _values(values_rule, context, types)
+    return types, _values(_VALUE_RULES[spec.name], context, types)
 
 
 _SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
-def _any_values(inputs: tuple[Tensor | None, ...]) -> bool:
-    return any(t is not None and t.node.values is not None for t in inputs)
-
-
 def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
+    spec = context.spec
+    found = _RULES.get(spec.name) if spec.domain == "" else None
+    if found is None:
+        return _fallback(context, dtypes)
+    try:
+        given = found(context)
+    except UnknownRank:
+        return _fallback(context, dtypes)
+    if len(given) != len(dtypes):
+        raise AssertionError(f"the rule of {spec.name} gives {len(given)} types for {len(dtypes)} outputs")
+    if len(given) == 1:
+        return (_type(spec, given[0], dtypes[0]),)
+    return tuple([_type(spec, shape, dtype) for shape, dtype in zip(given, dtypes, strict=True)])
+
+
+def _type(spec: OpSpec, given: Shape | Type | None, dtype: DType | None) -> Type:
+    if given is not None and not isinstance(given, tuple):
+        return given
+    if dtype is None:
+        raise AssertionError(f"the rule of {spec.name} must give a dtype")
+    return TensorType(dtype, given)
+
+
+def _fallback(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
     from graphc.inference import fallback
 
-    found = _RULES.get(context.spec.name) if context.spec.domain == "" else None
-    if found is None:
-        return fallback.infer(context, dtypes)
-    try:
-        shapes = found(context)
-    except UnknownRank:
-        return fallback.infer(context, dtypes)
-    result: list[Type] = []
-    for shape, dtype in zip(shapes, dtypes, strict=True):
-        if isinstance(shape, TensorType):
-            result.append(shape)
-        elif dtype is None:
-            raise AssertionError(f"the shape rule of {context.spec.name} must give a dtype")
-        else:
-            result.append(TensorType(dtype, shape))
-    return tuple(result)
+    return fallback.infer(context, dtypes)
 
 
 def _values(values_rule: ValueRule, context: Context, types: tuple[Type, ...]) -> tuple[Values | None, ...] | None:

@@ -7,7 +7,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from graphc.ir.types import DType, TensorType, Type
 if TYPE_CHECKING:
     from graphc.ir.origin import Origin
 
-__all__ = ["INPUT", "IR_DOMAIN", "PARAMETER", "Node", "Tensor", "Values"]
+__all__ = ["INPUT", "IR_DOMAIN", "PARAMETER", "Key", "Node", "Tensor", "Values"]
 
 IR_DOMAIN = "graphc.ir"
 INPUT = "Input"
@@ -30,9 +30,12 @@ PARAMETER = "Parameter"
 Values = NDArray[np.object_]
 """The symbolic elements of a small integer tensor: an object array of dimensions."""
 
+Key: TypeAlias = "tuple[object, ...]"
+"""What makes a node the node it is: operator, domain, attributes, uid, and the identity of each input."""
+
 _EMPTY: Mapping[str, Any] = MappingProxyType({})
-_table: weakref.WeakValueDictionary[tuple[object, ...], Node] = weakref.WeakValueDictionary()
-_lock = threading.Lock()
+_table: dict[Key, _Entry] = {}
+_lock = threading.RLock()  # re-entrant: an entry may die, and take it, while this thread holds it
 _uids = itertools.count(1)
 
 
@@ -42,10 +45,11 @@ class Node:
     `op` and `domain` name the operator (`Input` and `Parameter` of the domain `graphc.ir` are leaves), `inputs` holds
     tensors and None for skipped optional inputs, `attrs` the normalized attributes with defaults, `types` the type of
     each output, `values` the symbolic elements of small integer outputs. `uid` tells apart leaves and random operators,
-    and is 0 elsewhere. `origin` (where it was built) and `labels` (names of outputs) are annotations, not identity.
+    and is 0 elsewhere. `key` is the identity under which it is interned. `origin` (where it was built) and `labels`
+    (names of outputs) are annotations, not identity.
     """
 
-    __slots__ = ("__weakref__", "attrs", "domain", "inputs", "labels", "op", "origin", "types", "uid", "values")
+    __slots__ = ("__weakref__", "attrs", "domain", "inputs", "key", "labels", "op", "origin", "types", "uid", "values")
 
     op: str
     domain: str
@@ -54,8 +58,14 @@ class Node:
     types: tuple[Type, ...]
     values: tuple[Values | None, ...] | None
     uid: int
+    key: Key
     origin: Origin | None
     labels: dict[int, str] | None
+
+    @property
+    def attr_key(self) -> object:
+        """The hashable form of the attributes."""
+        return self.key[2]
 
     @property
     def is_input(self) -> bool:
@@ -102,10 +112,10 @@ def new_uid() -> int:
     return next(_uids)
 
 
-def node_key(
-    op: str, domain: str, inputs: tuple[Tensor | None, ...], attr_key: tuple[object, ...], uid: int
-) -> tuple[object, ...]:
+def node_key(op: str, domain: str, inputs: tuple[Tensor | None, ...], attr_key: object, uid: int) -> Key:
     """The identity of a node. Inputs count by identity: a node keeps them alive as long as its entry lives."""
+    if len(inputs) == 1 and inputs[0] is not None:
+        return op, domain, attr_key, uid, id(inputs[0].node), inputs[0].index
     key: list[object] = [op, domain, attr_key, uid]
     for t in inputs:
         if t is None:
@@ -116,13 +126,28 @@ def node_key(
     return tuple(key)
 
 
-def lookup(key: tuple[object, ...]) -> Node | None:
+class _Entry(weakref.ref[Node]):
+    """A node in the table of living nodes, and where it stands there."""
+
+    __slots__ = ("key",)
+    key: Key
+
+
+def _forget(entry: _Entry, table: dict[Key, _Entry] = _table, lock: threading.RLock = _lock) -> None:
+    """Remove the entry of a node that died. The defaults outlive the module's names when Python shuts down."""
+    with lock:
+        if table.get(entry.key) is entry:
+            del table[entry.key]
+
+
+def lookup(key: Key) -> Node | None:
     """The living node of that identity, if any."""
-    return _table.get(key)
+    entry = _table.get(key)
+    return None if entry is None else entry()
 
 
 def intern_node(
-    key: tuple[object, ...],
+    key: Key,
     op: str,
     domain: str,
     inputs: tuple[Tensor | None, ...],
@@ -130,23 +155,30 @@ def intern_node(
     types: tuple[Type, ...],
     values: tuple[Values | None, ...] | None,
     uid: int,
+    where: Origin | None = None,
 ) -> Node:
-    """The node of that identity, made now unless it lives already."""
+    """The node of that identity, made now unless it lives already. `attrs` must not change afterwards.
+
+    `where` is its origin; the line that is being run when None.
+    """
+    node = Node.__new__(Node)
+    _set(node, "op", op)
+    _set(node, "domain", domain)
+    _set(node, "inputs", inputs)
+    _set(node, "attrs", attrs if type(attrs) is MappingProxyType else MappingProxyType(attrs) if attrs else _EMPTY)
+    _set(node, "types", types)
+    _set(node, "values", values)
+    _set(node, "uid", uid)
+    _set(node, "key", key)
+    _set(node, "origin", origin.current() if where is None else where)
+    _set(node, "labels", None)
+    entry = _Entry(node, _forget)
+    entry.key = key
     with _lock:
-        existing = _table.get(key)
+        existing = lookup(key)
         if existing is not None:
             return existing
-        node = Node.__new__(Node)
-        _set(node, "op", op)
-        _set(node, "domain", domain)
-        _set(node, "inputs", inputs)
-        _set(node, "attrs", MappingProxyType(dict(attrs)) if attrs else _EMPTY)
-        _set(node, "types", types)
-        _set(node, "values", values)
-        _set(node, "uid", uid)
-        _set(node, "origin", origin.current())
-        _set(node, "labels", None)
-        _table[key] = node
+        _table[key] = entry
         return node
 
 

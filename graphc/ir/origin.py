@@ -7,9 +7,11 @@ and the first line is remembered.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Iterator
+from contextvars import ContextVar
 from types import FrameType
 from typing import NamedTuple
 
@@ -31,19 +33,26 @@ class Origin(NamedTuple):
         return f"{os.path.basename(self.filename)}:{self.lineno}"
 
 
-_inherited: Origin | None = None
-_scope = ""
+_inherited: ContextVar[Origin | None] = ContextVar("graphc_inherited_origin", default=None)
+_scope: ContextVar[str] = ContextVar("graphc_scope", default="")
+
+
+@functools.cache
+def _is_internal(filename: str) -> bool:
+    return filename.startswith(_INTERNAL)
 
 
 def current() -> Origin | None:
     """The origin of whatever is being built now: an inherited one, else the innermost line outside graphc."""
-    if _inherited is not None:
-        return _inherited
+    inherited = _inherited.get()
+    if inherited is not None:
+        return inherited
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        code = frame.f_code
-        if not code.co_filename.startswith(_INTERNAL):
-            return Origin(code.co_filename, frame.f_lineno, _scope)
+        filename = frame.f_code.co_filename
+        generated = filename == "<string>" and frame.f_code.co_name == "__init__"  # by dataclasses
+        if not generated and not _is_internal(filename):
+            return Origin(filename, frame.f_lineno, _scope.get())
         frame = frame.f_back
     return None
 
@@ -57,23 +66,21 @@ def location() -> str:
 @contextlib.contextmanager
 def inherit(origin: Origin | None, derived: str = "") -> Iterator[None]:
     """Give nodes built inside the `with` block this origin, marked as `derived` (such as `"gradient of MatMul"`)."""
-    global _inherited
-    saved = _inherited
-    if origin is not None:
-        _inherited = origin._replace(derived=derived) if derived else origin
+    if origin is None:
+        yield
+        return
+    token = _inherited.set(origin._replace(derived=derived) if derived else origin)
     try:
         yield
     finally:
-        _inherited = saved
+        _inherited.reset(token)
 
 
 @contextlib.contextmanager
 def scope(path: str) -> Iterator[None]:
     """Record `path` (a layer's qualified name) in the origin of every node built inside the `with` block."""
-    global _scope
-    saved = _scope
-    _scope = path
+    token = _scope.set(path)
     try:
         yield
     finally:
-        _scope = saved
+        _scope.reset(token)

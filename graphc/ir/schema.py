@@ -7,7 +7,8 @@ import functools
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ import onnx.defs
 
 from graphc.errors import DTypeError, OperatorError
 from graphc.ir.constant import Constant
+from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
@@ -36,6 +38,10 @@ class Parameter(NamedTuple):
     variadic: bool
     homogeneous: bool
     types: frozenset[str]
+
+
+AttrKey: TypeAlias = tuple[tuple[str, object], ...]
+"""Attribute values in hashable form, by name."""
 
 
 class AttrSpec(NamedTuple):
@@ -61,19 +67,24 @@ class OpSpec:
     min_outputs: int
     max_outputs: int
     attributes: Mapping[str, AttrSpec]
+    defaults: Mapping[str, Any]
+    default_key: AttrKey
+    required: tuple[str, ...]
     deterministic: bool
     doc: str
 
     def input(self, position: int) -> Parameter:
         """The formal input at `position`; the last one repeats when it is variadic."""
-        return self.inputs[min(position, len(self.inputs) - 1)]
+        return self.inputs[position] if position < len(self.inputs) else self.inputs[-1]
 
     def output(self, position: int) -> Parameter:
         """The formal output at `position`; the last one repeats when it is variadic."""
-        return self.outputs[min(position, len(self.outputs) - 1)]
+        return self.outputs[position] if position < len(self.outputs) else self.outputs[-1]
 
 
 VARIADIC = 2**31 - 1
+_STRUCTURAL = frozenset({"If", "Loop", "Scan", "SequenceMap", "AffineGrid"})
+"""ONNX marks them non-deterministic because their bodies may be; here a body carries its own identity."""
 _TENSOR_TYPE = "tensor("
 
 
@@ -127,6 +138,8 @@ def spec(name: str, domain: str = "") -> OpSpec:
         inputs, max_inputs = (*inputs, Parameter("captured", "V", False, True, False, anything)), VARIADIC
     if domain == "" and name in ("Loop", "Scan"):
         attributes["captures"] = AttrSpec("captures", "INT", False, 0)
+    attributes = dict(sorted(attributes.items()))
+    defaults = {a.name: a.default for a in attributes.values() if a.default is not None}
     return OpSpec(
         name,
         domain,
@@ -138,7 +151,10 @@ def spec(name: str, domain: str = "") -> OpSpec:
         schema.min_output,
         schema.max_output,
         attributes,
-        schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic,
+        MappingProxyType(defaults),
+        _key_of(defaults, attributes),
+        tuple(a.name for a in attributes.values() if a.required),
+        name in _STRUCTURAL or schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic,
         schema.doc,
     )
 
@@ -156,11 +172,8 @@ def _attribute(a: Any) -> AttrSpec:
 
 
 def float32(value: float) -> float:
-    """`value` rounded to what an ONNX float attribute can hold."""
-    try:
-        rounded: float = struct.unpack("f", struct.pack("f", value))[0]
-    except OverflowError:
-        return float("inf") if value > 0 else float("-inf")
+    """`value` rounded to what an ONNX float attribute can hold. Raises OverflowError for finite numbers beyond that."""
+    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
     return rounded
 
 
@@ -221,13 +234,13 @@ def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "INT": (_int, "an integer"),
-    "FLOAT": (_float, "a number"),
+    "FLOAT": (_float, "a number in the range of float32"),
     "STRING": (_string, "a string"),
     "TENSOR": (_tensor, "an array"),
     "GRAPH": (_graph, "a Graph"),
     "TYPE_PROTO": (_type, "a type"),
     "INTS": (_many(_int), "a sequence of integers"),
-    "FLOATS": (_many(_float), "a sequence of numbers"),
+    "FLOATS": (_many(_float), "a sequence of numbers in the range of float32"),
     "STRINGS": (_many(_string), "a sequence of strings"),
     "TENSORS": (_many(_tensor), "a sequence of arrays"),
     "GRAPHS": (_many(_graph), "a sequence of graphs"),
@@ -250,40 +263,42 @@ def key(kind: str, value: Any) -> object:
     return value
 
 
-AttrKey = tuple[tuple[str, object], ...]
-
-
-def attributes(op: OpSpec, given: Mapping[str, Any]) -> tuple[dict[str, Any], AttrKey]:
-    """Check and normalize the attributes given to an operator, defaults filled in: `(values, hashable key)`.
+def attributes(op: OpSpec, given: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], AttrKey]:
+    """Check and normalize the attributes given to an operator, defaults filled in: `(values by name, hashable key)`.
 
     An attribute given as None counts as not given. Raises OperatorError for unknown, missing or ill-typed ones.
     """
-    known = op.attributes
-    values: dict[str, Any] = {}
-    for name, value in given.items():
-        attr = known.get(name)
+    if not given and not op.required:
+        return op.defaults, op.default_key
+    values = dict(op.defaults)
+    for name, value in (given or {}).items():
+        attr = op.attributes.get(name)
         if attr is None:
             raise OperatorError(_unknown_attribute(op, name))
-        if value is None:
-            continue
-        try:
-            is_dtype = attr.kind == "INT" and name in DTYPE_ATTRIBUTES and not isinstance(value, (int, np.integer))
-            values[name] = as_dtype(value).code if is_dtype else normalize(attr.kind, value)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, DTypeError):
-                raise DTypeError(f"{op.name}: attribute {name!r}: {error}{location()}") from None
-            expected = _KINDS[attr.kind][1] if attr.kind in _KINDS else attr.kind
-            raise OperatorError(
-                f"{op.name}: attribute {name!r} is {value!r}; expected {expected}{location()}"
-            ) from None
-    for name, attr in known.items():
+        if value is not None:
+            values[name] = value if type(value) is int and attr.kind == "INT" else _normalized(op, attr, value)
+    for name in op.required:
         if name not in values:
-            if attr.required:
-                raise OperatorError(f"{op.name}: the attribute {name!r} is required{location()}")
-            if attr.default is not None:
-                values[name] = attr.default
+            raise OperatorError(f"{op.name}: the attribute {name!r} is required{location()}")
     ordered = dict(sorted(values.items()))
-    return ordered, tuple((n, key(known[n].kind, v)) for n, v in ordered.items())
+    return ordered, _key_of(ordered, op.attributes)
+
+
+def _key_of(values: Mapping[str, Any], known: Mapping[str, AttrSpec]) -> AttrKey:
+    return tuple([(name, key(known[name].kind, value)) for name, value in values.items()])
+
+
+def _normalized(op: OpSpec, attr: AttrSpec, value: Any) -> Any:
+    try:
+        if attr.kind == "INT" and attr.name in DTYPE_ATTRIBUTES and not isinstance(value, (int, np.integer)):
+            return as_dtype(value).code
+        return normalize(attr.kind, value)
+    except DTypeError as error:
+        raise DTypeError(f"{op.name}: attribute {attr.name!r}: {error}{location()}") from None
+    except (TypeError, ValueError, OverflowError):
+        expected = _KINDS[attr.kind][1] if attr.kind in _KINDS else attr.kind
+        found = f"{value!r} ({type(value).__name__})"
+        raise OperatorError(f"{op.name}: attribute {attr.name!r} is {found}; expected {expected}{location()}") from None
 
 
 def _unknown_attribute(op: OpSpec, name: str) -> str:
@@ -350,12 +365,14 @@ def _output_dtype(formal: Parameter, bound: Mapping[str, tuple[str, str]]) -> DT
     return from_onnx_name(name[len(_TENSOR_TYPE) : -1]) if name.startswith(_TENSOR_TYPE) else None
 
 
-def scalar_dtype(op: OpSpec, position: int, others: Sequence[DType | None]) -> DType | None:
-    """The dtype that a number takes as input `position`: that of inputs it must agree with, or the only one allowed."""
+def neighbour_dtype(op: OpSpec, position: int, inputs: Sequence[object]) -> DType | None:
+    """The dtype of a number as input `position`: that of tensors it must agree with, else the only one allowed."""
     formal = op.input(position)
-    for other, dtype in enumerate(others):
-        if dtype is not None and op.input(other).type_str == formal.type_str:
-            return dtype
+    if formal.homogeneous or not formal.variadic:
+        for other, t in enumerate(inputs):
+            dtype = t.type.dtype if isinstance(t, Tensor) and isinstance(t.type, TensorType) else None
+            if dtype is not None and op.input(other).type_str == formal.type_str:
+                return dtype
     if len(formal.types) == 1:
         (name,) = formal.types
         return from_onnx_name(name[len(_TENSOR_TYPE) : -1]) if name.startswith(_TENSOR_TYPE) else None

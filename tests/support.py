@@ -1,0 +1,110 @@
+"""Helpers shared by tests: ONNX's own node tests, and models turned into nodes straight from their protos."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+
+from graphc.ir.build import apply, constant, input
+from graphc.ir.graph import Graph
+from graphc.ir.node import INPUT, Tensor
+from graphc.ir.types import TensorType, Type
+
+
+class Case(NamedTuple):
+    """One case of ONNX's node tests: a model, and the values of its inputs and outputs in order."""
+
+    name: str
+    model: onnx.ModelProto
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+@functools.cache
+def node_suite() -> tuple[Case, ...]:
+    """Every node test that the installed onnx carries. It runs the reference code that makes their data: 13 s."""
+    from onnx.backend.test import loader
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cases = loader.load_model_tests(kind="node")
+    return tuple(Case(c.name, c.model, *(list(values) for values in c.data_sets[0])) for c in cases)
+
+
+def as_array(value: Any) -> Any:
+    """The array of a TensorProto (how the suite holds types that NumPy lacks); anything else as it is."""
+    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else value
+
+
+def build_nodes(graph: onnx.GraphProto, known: Mapping[str, Tensor]) -> list[Tensor | None]:
+    """The outputs of a GraphProto whose inputs (and outer values) are `known`, built node by node with `apply`."""
+    scope: dict[str, Tensor | None] = dict(known)
+    for initializer in graph.initializer:
+        scope[initializer.name] = constant(onnx.numpy_helper.to_array(initializer))
+    for node in graph.node:
+        inputs = [scope[name] if name else None for name in node.input]
+        attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Constant":
+            outputs: tuple[Tensor, ...] = (_constant(attrs),)
+        else:
+            captured = _close_bodies(attrs, {k: t for k, t in scope.items() if t is not None})
+            if captured and node.op_type in ("Loop", "Scan"):
+                attrs["captures"] = len(captured)
+            count = None if node.op_type == "If" else len(node.output)
+            made = apply(node.op_type, [*inputs, *captured], attrs, outputs=count, domain=node.domain)
+            outputs = made.outputs
+        scope.update({name: t for name, t in zip(node.output, outputs, strict=False) if name})
+    return [scope[o.name] for o in graph.output]
+
+
+def _constant(attrs: Mapping[str, Any]) -> Tensor:
+    ((name, value),) = attrs.items()
+    if name == "value":
+        return constant(onnx.numpy_helper.to_array(value))
+    dtypes = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
+    return constant(value, dtypes.get(name, "string"))
+
+
+def _close_bodies(attrs: dict[str, Any], outer: Mapping[str, Tensor]) -> list[Tensor]:
+    """Replace the GraphProtos among `attrs` by closed graphs; the outer values that they capture, in order."""
+    bodies = {k: v for k, v in attrs.items() if isinstance(v, onnx.GraphProto)}
+    names = [name for name in outer if any(name in _free_names(body) for body in bodies.values())]
+    for key, body in bodies.items():
+        own = [_leaf(v.name, v.type) for v in body.input]
+        passed = [_leaf_of(outer[name].type, name) for name in names]
+        scope = dict(zip(names, passed, strict=True)) | dict(zip([v.name for v in body.input], own, strict=True))
+        results = [t for t in build_nodes(body, scope) if t is not None]
+        attrs[key] = Graph([*own, *passed], dict(zip([f"o{i}" for i in range(len(results))], results, strict=True)))
+    return [outer[name] for name in names]
+
+
+def _free_names(graph: onnx.GraphProto) -> set[str]:
+    used = {o.name for o in graph.output}
+    made = {v.name for v in graph.input} | {i.name for i in graph.initializer}
+    for node in graph.node:
+        used |= set(node.input)
+        made |= set(node.output)
+        for a in node.attribute:
+            if a.type == onnx.AttributeProto.GRAPH:
+                used |= _free_names(a.g)
+    return used - made
+
+
+def _leaf(name: str, proto: onnx.TypeProto) -> Tensor:
+    from graphc.serial.protos import type_from_proto
+
+    return _leaf_of(type_from_proto(proto), name)
+
+
+def _leaf_of(t: Type, name: str) -> Tensor:
+    from graphc.ir.build import leaf
+
+    if isinstance(t, TensorType) and t.shape is not None:
+        return input(name, t.shape, t.dtype)
+    return leaf(INPUT, name, t, {})
