@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -10,9 +11,9 @@ import numpy as np
 
 from graphc.errors import UnavailableError
 from graphc.ir.constant import Array
-from graphc.ir.types import DType, as_dtype, from_onnx_name
+from graphc.ir.types import as_dtype, from_onnx_name
 
-__all__ = ["aligned", "on_device", "onnxruntime", "to_numpy", "view"]
+__all__ = ["aligned", "fill", "on_device", "onnxruntime", "to_numpy", "view"]
 
 _ALIGNMENT = 64
 _UNSIGNED = {1: np.uint8, 2: np.uint16}
@@ -29,13 +30,12 @@ def onnxruntime() -> Any:
     return module
 
 
-def aligned(shape: Sequence[int], dtype: DType) -> Array:
+def aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
     """An uninitialized array whose memory starts at a cache line, as vector instructions like it."""
-    numpy_dtype = dtype.numpy
-    size = int(np.prod(shape, dtype=np.int64)) * numpy_dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
     raw = np.empty(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
-    return raw[start : start + size].view(numpy_dtype).reshape(shape)
+    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def view(array: Array) -> Any:
@@ -43,8 +43,12 @@ def view(array: Array) -> Any:
     value = onnxruntime().OrtValue
     if array.dtype.kind != "V":
         return value.ortvalue_from_numpy(array)
-    bits = array.view(_UNSIGNED[array.dtype.itemsize])
-    return value.ortvalue_from_numpy_with_onnx_type(bits, as_dtype(array.dtype).code)
+    return value.ortvalue_from_numpy_with_onnx_type(_bits(array), as_dtype(array.dtype).code)
+
+
+def _bits(array: Array) -> Array:
+    """Elements of a dtype that onnxruntime's Python layer lacks (bfloat16) as unsigned integers."""
+    return array.view(_UNSIGNED[array.dtype.itemsize]) if array.dtype.kind == "V" else array
 
 
 def on_device(array: Array, device: Literal["cpu", "cuda"]) -> Any:
@@ -56,8 +60,13 @@ def on_device(array: Array, device: Literal["cpu", "cuda"]) -> Any:
     if array.dtype.kind != "V":
         return value.ortvalue_from_numpy(array, device, 0)
     made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, 0)
-    made.update_inplace(array.view(_UNSIGNED[array.dtype.itemsize]))
+    fill(made, array)
     return made
+
+
+def fill(value: Any, array: Array) -> None:
+    """Copy a contiguous array into an OrtValue of its shape and dtype."""
+    value.update_inplace(_bits(array))
 
 
 def to_numpy(value: Any) -> Array:

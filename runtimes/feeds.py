@@ -21,7 +21,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, TensorType, as_dtype
 
-__all__ = ["Feeds", "FeedChecker", "convert"]
+__all__ = ["FeedChecker", "Feeds", "convert", "refuse_nan"]
 
 Feeds = Mapping[Any, ArrayLike]
 """Arrays by input name or by input tensor."""
@@ -49,7 +49,7 @@ class FeedChecker:
         Raises FeedError: a name is missing or unknown, a dtype does not convert without loss, a rank or a dimension
         does not fit, two inputs disagree on a symbol, or (with `check_nan`) a NaN.
         """
-        named = self._names(feeds)
+        named = self.named(feeds)
         arrays = {name: convert(f"feed {name!r}", named[name], t.dtype) for name, t in self.inputs.items()}
         signature = tuple([array.shape for array in arrays.values()])
         sizes = self._known.get(signature)
@@ -57,10 +57,14 @@ class FeedChecker:
             sizes = self._known[signature] = self.sizes({name: array.shape for name, array in arrays.items()})
         if self._check_nan:
             for name, array in arrays.items():
-                _refuse_nan(name, array)
+                refuse_nan(name, array)
         return arrays, sizes
 
-    def _names(self, feeds: Feeds) -> dict[str, ArrayLike]:
+    def named(self, feeds: Feeds) -> dict[str, ArrayLike]:
+        """The feeds by input name, in the inputs' order.
+
+        Raises FeedError when a name is missing, unknown or given twice.
+        """
         named: dict[str, ArrayLike] = {}
         unknown: list[str] = []
         for key, value in feeds.items():
@@ -73,7 +77,7 @@ class FeedChecker:
                 named[name] = value
         missing = [name for name in self.inputs if name not in named]
         if not unknown and not missing:
-            return named
+            return {name: named[name] for name in self.inputs}
         raise FeedError("; ".join(self._name_problems(unknown, missing)) + location())
 
     def _name_problems(self, unknown: list[str], missing: list[str]) -> list[str]:
@@ -208,7 +212,8 @@ def _cast_hint(found: DType, dtype: DType) -> str:
     return ""
 
 
-def _refuse_nan(name: str, array: Array) -> None:
+def refuse_nan(name: str, array: Array) -> None:
+    """Raise FeedError if there is a NaN in the floating-point array fed as `name`."""
     if array.dtype.kind not in "fV" or not array.size:
         return
     bad = np.isnan(array)

@@ -23,8 +23,8 @@ __all__ = ["complete_state", "init_state", "load_state", "match_state", "read_st
 
 State = Mapping[str, ArrayLike]
 
-_STORABLE = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8")
-_STORABLE += ("uint64", "uint32", "uint16", "uint8", "bool", "complex64")
+_STORABLE = {"float64", "float32", "float16", "bfloat16", "bool", "complex64"}
+_STORABLE |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def init_state(graph: Graph, seed: int = 0) -> dict[str, Array]:
@@ -106,7 +106,7 @@ def _storable(name: str, value: ArrayLike) -> Array:
         known = False
     if not known:
         raise StateError(
-            f"save_state: {name!r} has the dtype {array.dtype}; safetensors files hold {', '.join(_STORABLE)}"
+            f"save_state: {name!r} has the dtype {array.dtype}; safetensors files hold {', '.join(sorted(_STORABLE))}"
             f"{location()}"
         )
     return array

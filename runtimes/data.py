@@ -1,0 +1,101 @@
+"""Mini-batches of arrays held in memory or mapped from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import FeedError
+from graphc.ir.constant import Array
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from runtimes.executor import DeviceInput, HostInput
+from runtimes.feeds import FeedChecker, Feeds, convert, refuse_nan
+
+__all__ = ["Dataset", "Rows", "permutation"]
+
+Rows: TypeAlias = slice | NDArray[np.int64]
+
+
+def permutation(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """A random order of `size` rows: a pure function of (`seed`, `epoch`), the same on every machine."""
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
+    return rng.permutation(size)
+
+
+class Dataset:
+    """Arrays of equal length, one for each input, whose rows are the samples.
+
+    Arrays of another dtype are converted once (a memory map batch by batch), with the rules for feeds.
+
+    Args:
+        data: arrays by input name or input tensor.
+        inputs: the inputs to serve.
+        extra: further names that may occur in `data`; they are left out.
+        check_nan: whether a NaN is an error.
+
+    Raises:
+        FeedError: a name is missing or unknown, there are no rows, the arrays are of unequal length, a dtype does not
+            convert without loss, or a NaN was found.
+    """
+
+    def __init__(
+        self, data: Feeds, inputs: Sequence[Tensor], *, extra: Sequence[str] = (), check_nan: bool = False
+    ) -> None:
+        named = FeedChecker(inputs).named({key: value for key, value in data.items() if key not in extra})
+        self._dtypes = {str(t.name): t.dtype for t in inputs}
+        self.arrays: dict[str, Array] = {}
+        for name, value in named.items():
+            array = convert(f"data {name!r}", value, self._dtypes[name]) if not isinstance(value, np.memmap) else value
+            if check_nan:
+                refuse_nan(name, array)
+            self.arrays[name] = array
+        lengths = {name: _length(name, array) for name, array in self.arrays.items()}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{name!r} has {rows}" for name, rows in lengths.items())
+            raise FeedError(f"the arrays of a data set need equally many rows; {found}{location()}")
+        self.size = next(iter(lengths.values()), 0)
+        if not self.size:
+            raise FeedError(f"the data set is empty: {_shapes(self.arrays)}; expected at least one row{location()}")
+
+    def shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs for a batch of that many rows."""
+        return {name: (rows, *array.shape[1:]) for name, array in self.arrays.items()}
+
+    def batches(
+        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+    ) -> Iterator[tuple[int, Rows]]:
+        """`(number of rows, rows)` of each batch from row `start` on; all rows at once when `batch_size` is None.
+
+        `order` permutes the rows. The last batch may be smaller; `drop_last` leaves such a one out, unless it
+        is the only one.
+        """
+        size = self.size if batch_size is None else batch_size
+        for first in range(start, self.size, size):
+            rows = min(size, self.size - first)
+            if rows < size and drop_last and first:
+                return
+            chosen = slice(first, first + rows)
+            yield rows, chosen if order is None else order[chosen]
+
+    def fill(self, inputs: Mapping[str, HostInput | DeviceInput], rows: Rows) -> None:
+        """Give the rows of a batch to the inputs of a frame."""
+        for name, array in self.arrays.items():
+            dtype = self._dtypes[name]
+            if isinstance(rows, np.ndarray) and array.dtype == dtype.numpy:
+                np.take(array, rows, axis=0, out=inputs[name].buffer, mode="clip")  # "raise" would take a copy
+            else:
+                inputs[name].feed(convert(f"data {name!r}", array[rows], dtype))
+
+
+def _length(name: str, array: Any) -> int:
+    if array.ndim == 0:
+        raise FeedError(f"data {name!r} is a single number; expected an array whose rows are the samples{location()}")
+    return len(array)
+
+
+def _shapes(arrays: Mapping[str, Array]) -> str:
+    return ", ".join(f"{name!r} has shape {array.shape}" for name, array in arrays.items()) or "no arrays"

@@ -1,0 +1,391 @@
+"""The mini-batch driver."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+import graphc
+from graphc.errors import FeedError, NonFiniteError, ShapeError, StateError
+from graphc.ir.constant import Array
+from graphc.ir.graph import Graph
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.optim.base import Optimizer
+from graphc.serial.export import to_model
+from passes.train_step import LEARNING_RATE, LOSS, STEP, train_step
+from runtimes.callbacks import Callback
+from runtimes.data import Dataset, permutation
+from runtimes.device_state import DeviceState
+from runtimes.executor import Executor
+from runtimes.feeds import FeedChecker, Feeds
+from runtimes.history import History, Progress
+from runtimes.outputs import Outputs, as_graph, restructure
+from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.state import State, complete_state, match_file, read_state, save_state
+
+__all__ = ["History", "Trainer"]
+
+_POSITION = "graphc.position"
+_VERSION = "graphc.version"
+
+
+@dataclass
+class Position:
+    """Where training stands: `row` rows of `epoch` were done after step `step`, and each step does `batch` rows."""
+
+    epoch: int = 0
+    row: int = 0
+    step: int = 0
+    batch: int = 0
+
+    def at(self, step: int) -> tuple[int, int]:
+        """`(epoch, rows done)` after that step."""
+        return self.epoch, self.row + (step - self.step) * self.batch
+
+
+class Means:
+    """Means of the outputs of batches, weighted by their numbers of rows, in float64."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows = 0
+
+    def add(self, logs: Mapping[str, float], rows: int) -> None:
+        """Count a batch."""
+        for name, value in logs.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * rows
+        self._rows += rows
+
+    def result(self) -> dict[str, float]:
+        """The means of all batches counted."""
+        return {name: total / self._rows for name, total in self._sums.items()}
+
+
+class Trainer:
+    """Trains the parameters of a loss, one batch after another; state stays on the device in between.
+
+    `step` is the compiled :class:`passes.train_step.TrainStep`, `device` the device that really runs it ("cpu" or
+    "cuda"), `epoch` the number of epochs done. A new value of `optimizer.learning_rate` holds from the next batch on.
+
+    Args:
+        loss: the scalar to minimize, a mean over the batch.
+        optimizer: the update rule.
+        metrics: further scalars to report, by name.
+        parameters: what to train; all trainable parameters of the loss when None.
+        seed: seeds the initializers and the order of the batches. Two runs with one seed are bit-identical.
+        device: "cpu"; "cuda", an error where CUDA does not work; "auto", CUDA where it works and else the CPU.
+        options: threads and other options of onnxruntime.
+        state: first values by name, of parameters and of other state; what it lacks comes from the initializers.
+        check_nan: whether a NaN in the data is an error.
+
+    Raises:
+        DifferentiationError: the loss depends on nothing to train, or has no gradient.
+        GraphError: a metric or a state bears a reserved or repeated name.
+        ShapeError: a metric is no scalar.
+        StateError: an entry of `state` does not fit.
+        UnavailableError: onnxruntime is not installed, lacks a kernel, or CUDA does not work.
+    """
+
+    def __init__(
+        self,
+        loss: Tensor,
+        *,
+        optimizer: Optimizer,
+        metrics: Mapping[str, Tensor] | None = None,
+        parameters: Sequence[Tensor] | None = None,
+        seed: int = 0,
+        device: Device = "auto",
+        options: RuntimeOptions | None = None,
+        state: State | None = None,
+        check_nan: bool = False,
+    ) -> None:
+        for name, t in (metrics or {}).items():
+            if t.ndim:
+                raise ShapeError(f"the metric {name!r} is {t.type}; expected a scalar, such as its mean{location()}")
+        self.optimizer = optimizer
+        self.seed = seed
+        self.step = train_step(loss, optimizer=optimizer, metrics=metrics, parameters=parameters)
+        self._options = options
+        self._check_nan = check_nan
+        graph = self.step.graph
+        first = complete_state(state, graph, seed)
+        session = Session(to_model(graph), device=device, options=options)
+        self.device = session.device
+        self._state = DeviceState(graph, first, session.device)
+        self._executor = Executor(graph, session, self._state)
+        self._others: dict[Graph, Executor] = {}
+        self._inputs = list(self.step.evaluation.feeds.values())
+        self._check = FeedChecker(self._inputs, check_nan=check_nan)
+        self._position = Position()
+        self._last_loss: float | None = None
+        self._stopped = False
+
+    # --- training -------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        data: Feeds,
+        *,
+        batch_size: int | None = 32,
+        epochs: int = 1,
+        validation: Feeds | None = None,
+        shuffle: bool = True,
+        drop_last: bool = False,
+        callbacks: Iterable[Callback] = (),
+        verbose: bool | None = None,
+    ) -> History:
+        """Train for `epochs` more epochs and return what they reported.
+
+        An epoch that was interrupted (and perhaps saved, and loaded elsewhere) is finished first and counts as one.
+        The order of the rows is a function of the seed and the epoch alone.
+
+        Args:
+            data: arrays by input name or tensor, whose rows are the samples.
+            batch_size: rows per batch, the last one may have fewer; None for all rows at once.
+            epochs: how many epochs to train.
+            validation: data to evaluate on after each epoch.
+            shuffle: whether to draw a new order of the rows for each epoch.
+            drop_last: whether to leave out a smaller last batch.
+            callbacks: what else to do.
+            verbose: True prints a line for each epoch, False nothing; None prints, with a progress bar, in terminals.
+
+        Raises:
+            FeedError: the data do not match the inputs of the loss, or are empty.
+            NonFiniteError: the loss became NaN or infinite; the trainer's state is that before the failing step.
+        """
+        train = Dataset(data, self._inputs, check_nan=self._check_nan)
+        held_out = None if validation is None else Dataset(validation, self._inputs, check_nan=self._check_nan)
+        if batch_size is not None and batch_size < 1:
+            raise FeedError(
+                f"fit: batch_size={batch_size}; expected a positive number, or None for all rows{location()}"
+            )
+        size = batch_size or train.size
+        calls = list(callbacks)
+        history = History()
+        self._stopped = False
+        self._settle(train.size, size, drop_last)
+        for call in calls:
+            call.on_fit_begin(self)
+        end = self.epoch + epochs
+        with Progress(verbose, end) as progress:
+            while self.epoch < end and not self._stopped:
+                started = time.perf_counter()
+                epoch = self.epoch
+                logs = self._epoch(train, size, shuffle, drop_last, calls, progress)
+                if self.epoch == epoch:
+                    break  # stopped within the epoch
+                if held_out is not None:
+                    means = self._evaluate(held_out, batch_size)
+                    logs |= {f"val_{name}": value for name, value in means.items()}
+                logs["seconds"] = time.perf_counter() - started
+                history.record(logs)
+                progress.end(self.epoch, logs)
+                for call in calls:
+                    call.on_epoch_end(epoch, logs, self)
+        for call in calls:
+            call.on_fit_end(history, self)
+        return history
+
+    def _epoch(
+        self, data: Dataset, batch_size: int, shuffle: bool, drop_last: bool, calls: list[Callback], progress: Progress
+    ) -> dict[str, float]:
+        """Train the rest of the running epoch; the means over its batches."""
+        means, start, step = Means(), self._position, self._position.step
+        self._position = replace(start, batch=batch_size)
+        order = permutation(data.size, self.seed, start.epoch) if shuffle else None
+        progress.begin(start.epoch + 1, -(-data.size // batch_size))
+        try:
+            for rows, chosen in data.batches(batch_size, order=order, start=start.row, drop_last=drop_last):
+                frame = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()})
+                data.fill(frame.inputs, chosen)
+                frame.inputs[LEARNING_RATE].buffer[...] = self.optimizer.learning_rate
+                logs = self._finite(frame.run())
+                means.add(logs, rows)
+                step += 1
+                for call in calls:
+                    call.on_step_end(step, logs, self)
+                if self._stopped:
+                    break
+                progress.advance(start.row // batch_size + step - start.step, logs)
+        finally:
+            self._settle(data.size, batch_size, drop_last)
+        return means.result()
+
+    def _settle(self, size: int, batch_size: int, drop_last: bool) -> None:
+        """Take the position from the step counter: right after an interruption at any point, too."""
+        step = self.step_count
+        epoch, row = self._position.at(step)
+        if row >= size or (drop_last and row and size - row < batch_size):
+            epoch, row = epoch + 1, 0
+        self._position = Position(epoch, row, step)
+
+    def _finite(self, results: Mapping[str, Array]) -> dict[str, float]:
+        logs = {name: float(value) for name, value in results.items()}
+        loss = logs[LOSS]
+        if math.isfinite(loss):
+            self._last_loss = loss
+            return logs
+        self._executor.undo()
+        raise NonFiniteError(self._diagnosis(loss))
+
+    def _diagnosis(self, loss: float) -> str:
+        step = self.step_count
+        epoch, row = self._position.at(step)
+        last = (
+            "there was no finite loss before"
+            if self._last_loss is None
+            else f"the last finite one was {self._last_loss:.6g}"
+        )
+        broken = [name for name, value in self.parameters.items() if not np.isfinite(value.astype(np.float64)).all()]
+        where = f", {row} rows in" if row else ""
+        cause = (
+            f"Not finite since an earlier step: {', '.join(broken)}."
+            if broken
+            else "All parameters are finite still; the state is that before this step and can be saved."
+        )
+        return (
+            f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}{where}); {last}{location()}. {cause} "
+            f"Try a learning rate below {self.optimizer.learning_rate:g}, look for NaN in the data with "
+            "check_nan=True, and for log, division or exp of extreme values in the loss."
+        )
+
+    def train_step(self, batch: Feeds) -> dict[str, float]:
+        """Train on one batch; its loss and metrics, computed before the update.
+
+        Raises FeedError when the batch does not match the inputs, NonFiniteError as `fit` does.
+        """
+        arrays, _ = self._check(batch)
+        rate = np.asarray(self.optimizer.learning_rate, np.float32)
+        with self._same_position():
+            return self._finite(self._executor.run({**arrays, LEARNING_RATE: rate}))
+
+    @contextlib.contextmanager
+    def _same_position(self) -> Iterator[None]:
+        """Keep the place in the data while the step counter changes."""
+        epoch, row = self._position.at(self.step_count)
+        yield
+        self._position = replace(self._position, epoch=epoch, row=row, step=self.step_count)
+
+    def stop(self) -> None:
+        """End the running fit after the batch, or the epoch, that is being done. For callbacks."""
+        self._stopped = True
+
+    # --- evaluation -----------------------------------------------------------------------------------------------
+
+    def evaluate(self, data: Feeds, *, batch_size: int | None = 256) -> dict[str, float]:
+        """Loss and metrics on `data`: means over batches weighted by their rows, so exact for means over rows.
+
+        Raises FeedError when the data do not match the inputs of the loss, or are empty.
+        """
+        return self._evaluate(Dataset(data, self._inputs, check_nan=self._check_nan), batch_size)
+
+    def _evaluate(self, data: Dataset, batch_size: int | None) -> dict[str, float]:
+        executor, means = self._executor_of(self.step.evaluation), Means()
+        for rows, chosen in data.batches(batch_size):
+            frame = executor.frame(data.shapes(rows))
+            data.fill(frame.inputs, chosen)
+            means.add({name: float(value) for name, value in frame.run().items()}, rows)
+        return means.result()
+
+    def predict(self, outputs: Outputs, data: Feeds, *, batch_size: int | None = 256) -> Any:
+        """The values of `outputs` (tensors of the model, with a row for each row of `data`) as arrays.
+
+        `data` needs the inputs that `outputs` depend on; other inputs of the loss may be there too. The result has the
+        structure of `outputs`.
+
+        Raises:
+            FeedError: the data do not match the inputs.
+            ShapeError: an output has no row for each row of the data.
+            StateError: an output depends on a parameter that the loss does not depend on.
+        """
+        graph = as_graph(outputs)
+        executor = self._executor_of(graph)
+        extra = [str(t.name) for t in self._inputs if str(t.name) not in graph.feeds]
+        rows_of = Dataset(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan)
+        parts: dict[str, list[Array]] = {name: [] for name in graph.output_names}
+        for rows, chosen in rows_of.batches(batch_size):
+            frame = executor.frame(rows_of.shapes(rows))
+            rows_of.fill(frame.inputs, chosen)
+            for name, value in frame.run().items():
+                if value.shape[:1] != (rows,):
+                    raise ShapeError(
+                        f"predict: {name!r} has shape {value.shape} for {rows} rows; expected a first dimension of "
+                        f"{rows}{location()}. gc.evaluate computes tensors of any shape."
+                    )
+                parts[name].append(value.copy())
+        return restructure(outputs, [np.concatenate(p) for p in parts.values()])
+
+    def _executor_of(self, graph: Graph) -> Executor:
+        found = self._others.get(graph)
+        if found is None:
+            session = Session(to_model(graph), device=self.device, options=self._options)
+            found = self._others[graph] = Executor(graph, session, self._state)
+        return found
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """Copies of all state by name: parameters, optimizer slots and `step`. Assigning replaces all of it.
+
+        Raises StateError when what is assigned does not match.
+        """
+        return self._state.read()
+
+    @state.setter
+    def state(self, state: State) -> None:
+        with self._same_position():
+            self._state.write(state)
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Copies of the parameters of the model alone, by name."""
+        state = self.state
+        return {name: state[name] for name in self.step.evaluation.parameters}
+
+    @property
+    def step_count(self) -> int:
+        """How many steps the state has behind it."""
+        return int(self._state.read_one(STEP))
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs are done."""
+        return self._position.at(self.step_count)[0]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all state and the position in the epoch to a safetensors file, whole or not at all.
+
+        Raises ExportError when the file cannot be written.
+        """
+        epoch, row = self._position.at(self.step_count)
+        position = json.dumps({"epoch": epoch, "row": row, "seed": self.seed})
+        save_state(self.state, path, {_VERSION: graphc.__version__, _POSITION: position})
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Continue from a file of `save`: the next fit does what it would have done then, bit for bit.
+
+        A state file without a position starts at epoch 0. Raises StateError, and changes nothing, when the file is
+        corrupt or does not match.
+        """
+        state, metadata = read_state(path)
+        matched = match_file(state, path, self.step.graph)
+        try:
+            position = {"epoch": 0, "row": 0, "seed": self.seed} | json.loads(metadata.get(_POSITION, "{}"))
+            epoch, row, seed = (int(position[key]) for key in ("epoch", "row", "seed"))
+        except (TypeError, ValueError) as error:
+            raise StateError(
+                f"{os.fspath(path)!r}: {_POSITION} is {metadata[_POSITION]!r}: {error}{location()}"
+            ) from None
+        self._state.write(matched)
+        self.seed = seed
+        self._position = Position(epoch, row, self.step_count)
