@@ -37,11 +37,14 @@ class Sequential(Module):
             x = module(x)
         return x
 
+    def _modules(self) -> list[Module]:
+        return [value for value in vars(self).values() if isinstance(value, Module)]
+
     def __len__(self) -> int:
-        return len(list(self))
+        return len(self._modules())
 
     def __iter__(self) -> Iterator[Module]:
-        return (value for key, value in vars(self).items() if key.isdigit())
+        return iter(self._modules())
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -50,7 +53,7 @@ class Sequential(Module):
     def __getitem__(self, index: slice) -> Sequential: ...
 
     def __getitem__(self, index: int | slice) -> Module:
-        chosen = list(self)[index]
+        chosen = self._modules()[index]
         return chosen if isinstance(chosen, Module) else Sequential(*chosen)
 
 

@@ -222,7 +222,7 @@ def test_an_array_of_another_dtype_says_how_to_convert() -> None:
 
 @pytest.mark.parametrize("bad", ["ones", nn.init.Ones, object()])
 def test_what_is_no_initial_value_is_an_error(bad: object) -> None:
-    with pytest.raises(gc.OperatorError, match="expected an initializer of graphc.nn.init"):
+    with pytest.raises(gc.OperatorError, match=r"expected an initializer of graphc\.nn\.init"):
         gc.parameter("w", (3,), bad)
 
 
@@ -269,7 +269,7 @@ def test_a_graph_a_list_and_a_dictionary_are_initialized_alike() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 0.5, True, None])
 def test_a_seed_is_a_non_negative_integer(seed: object) -> None:
-    with pytest.raises(gc.OperatorError, match="the seed is .*; expected a non-negative integer"):
+    with pytest.raises(gc.OperatorError, match=r"the seed is .*; expected a non-negative integer"):
         initialize(normals("a"), seed)
 
 
