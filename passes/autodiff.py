@@ -20,8 +20,8 @@ from graphc.ir.graph import topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
-from passes.unbroadcast import unbroadcast
-from passes.vjp import is_differentiable, nondifferentiable, rule_of
+from passes.unbroadcast import can_unbroadcast, unbroadcast
+from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, rule_of
 from passes.vjp.registry import Contribution
 
 __all__ = ["grad", "value_and_grad", "vjp"]
@@ -69,6 +69,32 @@ def value_and_grad(
     return output, grad(output, wrt)
 
 
+@overload
+def vjp(
+    outputs: Sequence[Tensor],
+    wrt: Tensor,
+    cotangents: Sequence[Tensor | None] | None = None,
+    *,
+    unused: str = "error",
+) -> Tensor: ...
+@overload
+def vjp(
+    outputs: Sequence[Tensor],
+    wrt: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None] | None = None,
+    *,
+    unused: str = "error",
+) -> list[Tensor]: ...
+@overload
+def vjp(
+    outputs: Sequence[Tensor],
+    wrt: Mapping[Name, Tensor],
+    cotangents: Sequence[Tensor | None] | None = None,
+    *,
+    unused: str = "error",
+) -> dict[Name, Tensor]: ...
+
+
 def vjp(
     outputs: Sequence[Tensor],
     wrt: Tensor | Sequence[Tensor] | Mapping[Name, Tensor],
@@ -99,40 +125,106 @@ def _backward(
                 f"grad: {_name(t)} is {t.type}; a gradient exists for floating-point tensors only{location()}"
             )
     order = topological(outputs)
-    active = _active(order, wrt)
-    pending: dict[Tensor, list[Tensor]] = {}
+    flow = _Flow(order, wrt)
     for output, seed in zip(outputs, _seeds(outputs, cotangents), strict=True):
-        pending.setdefault(output, []).append(seed)
-    _check_rules(order, active, outputs)
-    found: dict[Tensor, Tensor] = {}
-    wanted = set(wrt)
-    for node in reversed(order):
-        received: list[Tensor | None] = []
-        for t in node.outputs:
-            contributions = pending.pop(t, None)
-            received.append(None if contributions is None else _total(contributions))
-            if contributions is not None and t in wanted:
-                found[t] = received[-1]  # type: ignore[assignment]
-        if node not in active or node.is_leaf or all(g is None for g in received):
-            continue
-        with inherit(node.origin, f"gradient of {node.op}"):
-            _apply_rule(node, received, active, wanted, pending)
-    return [found[t] if t in found else _unused(t, outputs, active, unused) for t in wrt]
+        flow.receive(output, seed)
+    flow.check_rules(outputs)
+    found = flow.sweep()
+    return [found[t] if t in found else _unused(t, outputs, order, unused) for t in wrt]
+
+
+class _Flow:
+    """The reverse sweep: which nodes a gradient passes on its way to `wrt`, and what each has received so far."""
+
+    def __init__(self, order: list[Node], wrt: list[Tensor]) -> None:
+        self.order = order
+        self.wanted = set(wrt)
+        self.sources = {t.node for t in wrt}
+        self.passed: set[Node] = set()
+        self.received: dict[Node, list[Tensor | None]] = {}
+        for node in order:
+            for t in node.inputs:
+                if t is not None and self.leads_to_wrt(t):
+                    if passes_gradient(node):
+                        self.passed.add(node)
+                    break
+
+    def leads_to_wrt(self, t: Tensor) -> bool:
+        """Whether a cotangent of `t` is of use: `t` is wanted, or depends on what is."""
+        node = t.node
+        return (node in self.passed or (node in self.sources and t in self.wanted)) and carries_gradient(t.type)
+
+    def receive(self, t: Tensor, cotangent: Tensor) -> None:
+        """Add a contribution to what `t` has received."""
+        slots = self.received.get(t.node)
+        if slots is None:
+            slots = self.received[t.node] = [None] * len(t.node.types)
+        present = slots[t.index]
+        slots[t.index] = cotangent if present is None else F.add(present, cotangent)
+
+    def check_rules(self, outputs: Sequence[Tensor]) -> None:
+        """Raise an error that names every operator between the outputs and `wrt` that has no rule."""
+        if all(rule_of(node) is not None for node in self.passed):
+            return
+        reached = {t.node for t in outputs} & self.passed
+        for node in reversed(self.order):
+            if node in reached:
+                reached.update(t.node for t in node.inputs if t is not None and t.node in self.passed)
+        missing = [node for node in self.order if node in reached and rule_of(node) is None]
+        if missing:
+            many = len(missing) > 1
+            lines = "".join(f"\n  {n.op} [{n.origin}] -> {', '.join(map(str, n.types))}" for n in missing)
+            raise DifferentiationError(
+                f"grad: {len(missing)} operator{'s' if many else ''} between the output and the inputs "
+                f"{'have' if many else 'has'} no gradient rule{location()}:{lines}\n"
+                "Register one with passes.vjp.vjp, or differentiate with respect to tensors behind it."
+            )
+
+    def sweep(self) -> dict[Tensor, Tensor]:
+        """Run the rules, outputs first; the gradient of each tensor of `wrt` that one reaches."""
+        found: dict[Tensor, Tensor] = {}
+        for node in reversed(self.order):
+            slots = self.received.pop(node, None)
+            if slots is None:
+                continue
+            if node in self.sources:
+                found.update((t, g) for t, g in zip(node.outputs, slots, strict=True) if g is not None)
+            if node in self.passed:
+                with inherit(node.origin, f"gradient of {node.op}"):
+                    self._apply_rule(node, slots)
+        return found
+
+    def _apply_rule(self, node: Node, slots: list[Tensor | None]) -> None:
+        rule = rule_of(node)
+        if rule is None:  # only what cannot be reached has none; see check_rules
+            return
+        result = rule(node, *slots)
+        contributions: Sequence[Contribution] = result if isinstance(result, (tuple, list)) else (result,)
+        # a rule may speak of optional inputs that are not given
+        for t, contribution in zip(node.inputs, contributions, strict=False):
+            if t is None or contribution is None or not self.leads_to_wrt(t):
+                continue
+            g = contribution if isinstance(contribution, Tensor) else contribution()
+            if g is not None:
+                self.receive(t, _fit(node, g, t))
+
+
+def _fit(node: Node, g: Tensor, t: Tensor) -> Tensor:
+    """The cotangent `g` that the rule of `node` returned for its input `t`, in the shape of `t`."""
+    found, expected = g.tensor_type, t.tensor_type
+    if found.dtype is expected.dtype:
+        if found.shape is not None and found.shape == expected.shape:
+            return g
+        if can_unbroadcast(found.shape, expected.shape):
+            return unbroadcast(g, t)
+    raise DifferentiationError(
+        f"grad: the gradient rule of {node.op} returned {found} for an input {expected} [{node.origin}]; expected its "
+        "dtype, and its shape or one that it broadcasts to"
+    )
 
 
 def _name(t: Tensor) -> str:
     return repr(t.name) if t.name else f"the result of {t.node.op} [{t.node.origin}]"
-
-
-def _active(order: list[Node], wrt: list[Tensor]) -> set[Node]:
-    """The nodes through which a gradient may flow to `wrt`, theirs included."""
-    active = {t.node for t in wrt}
-    for node in order:
-        if node in active or nondifferentiable(node.op) is not None or not any(map(is_differentiable, node.outputs)):
-            continue
-        if any(t is not None and t.node in active and is_differentiable(t) for t in node.inputs):
-            active.add(node)
-    return active
 
 
 def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None] | None) -> list[Tensor]:
@@ -170,62 +262,53 @@ def _same_shape(a: TensorType, b: TensorType) -> bool:
     )
 
 
-def _check_rules(order: list[Node], active: set[Node], outputs: Sequence[Tensor]) -> None:
-    """Raise an error that names every operator between `wrt` and the outputs that has no rule."""
-    missing = [node for node in order if node in active and not node.is_leaf and rule_of(node) is None]
-    if missing:
-        lines = "".join(f"\n  {n.op} [{n.origin}] -> {', '.join(map(str, n.types))}" for n in missing)
-        raise DifferentiationError(
-            f"grad: {len(missing)} operator{'s' if len(missing) > 1 else ''} between the output and the inputs "
-            f"{'have' if len(missing) > 1 else 'has'} no gradient rule{location()}:{lines}\n"
-            "Register one with passes.vjp.vjp, or differentiate with respect to tensors behind it."
-        )
-
-
-def _total(contributions: list[Tensor]) -> Tensor:
-    total = contributions[0]
-    for c in contributions[1:]:
-        total = F.add(total, c)
-    return total
-
-
-def _apply_rule(
-    node: Node,
-    received: list[Tensor | None],
-    active: set[Node],
-    wanted: set[Tensor],
-    pending: dict[Tensor, list[Tensor]],
-) -> None:
-    """Run the rule of `node` and hand its contributions to the inputs that need them."""
-    rule = rule_of(node)
-    assert rule is not None, f"{node.op} passed the check for rules"
-    result = rule(node, *received)
-    contributions: list[Contribution] = list(result) if isinstance(result, (tuple, list)) else [result]  # type: ignore[list-item]
-    # a rule may speak of optional inputs that are not given
-    for t, contribution in zip(node.inputs, contributions, strict=False):
-        if t is None or contribution is None or (t.node not in active and t not in wanted) or not is_differentiable(t):
-            continue
-        g = contribution if isinstance(contribution, Tensor) else contribution()
-        if g is None:
-            continue
-        assert g.dtype is t.dtype, f"the rule of {node.op} returned {g.type} for an input {t.type}"
-        pending.setdefault(t, []).append(unbroadcast(g, t))
-
-
-def _unused(t: Tensor, outputs: Sequence[Tensor], active: set[Node], unused: str) -> Tensor:
+def _unused(t: Tensor, outputs: Sequence[Tensor], order: list[Node], unused: str) -> Tensor:
     if unused == "zero":
         return F.zeros_like(t)
-    below = topological(outputs)
-    if t.node not in below:
+    hint = "Leave it out, or pass unused='zero' for a gradient of zeros."
+    if t.node not in order:
         raise DifferentiationError(
-            f"grad: the output {_name(outputs[0])} does not depend on {_name(t)}{location()}. "
-            "Leave it out, or pass unused='zero' for a gradient of zeros."
+            f"grad: the output {_name(outputs[0])} does not depend on {_name(t)}{location()}. {hint}"
         )
-    blocked = [n for n in below if n not in active and any(i is not None and i.node in active for i in n.inputs)]
-    reasons = "".join(
-        f"\n  {n.op} [{n.origin}]: {nondifferentiable(n.op) or 'its result is no number'}" for n in blocked
-    )
     raise DifferentiationError(
-        f"grad: no gradient reaches {_name(t)}; the output depends on it only through{location()}:{reasons}\n"
-        "Leave it out, or pass unused='zero' for a gradient of zeros."
+        f"grad: no gradient reaches {_name(t)}; the output depends on it only through{location()}:"
+        f"{''.join(_barriers(t, order))}\n{hint}"
     )
+
+
+def _barriers(t: Tensor, order: list[Node]) -> list[str]:
+    """Each operator that stops the gradient on its way to `t`: the path to it, and the reason."""
+    parent: dict[Node, Node | None] = {t.node: None}
+    stopped: list[str] = []
+    for node in order:
+        if node is t.node:
+            continue
+        before = next((u.node for u in node.inputs if u is not None and u.node in parent and _from(u, t)), None)
+        if before is None:
+            continue
+        if passes_gradient(node):
+            parent[node] = before
+        else:
+            reason = nondifferentiable(node) or f"its result is {', '.join(map(str, node.types))}"
+            stopped.append(f"\n  {_path(t, before, parent)} -> {node.op} [{node.origin}]: {reason}")
+    if stopped:
+        return stopped
+    users = [n for n in order if any(u == t for u in n.inputs)]
+    return [f"\n  {_name(t)} -> {n.op} [{n.origin}]: its result does not vary with this input" for n in users]
+
+
+def _from(u: Tensor, t: Tensor) -> bool:
+    return carries_gradient(u.type) and (u.node is not t.node or u == t)
+
+
+def _path(t: Tensor, last: Node, parent: Mapping[Node, Node | None]) -> str:
+    """`'x' -> MatMul -> Relu`, long ones shortened in the middle."""
+    operators: list[str] = []
+    node: Node | None = last
+    while node is not None and node is not t.node:
+        operators.append(node.op)
+        node = parent[node]
+    operators.reverse()
+    if len(operators) > 6:
+        operators[3:-3] = ["…"]
+    return " -> ".join([_name(t), *operators])

@@ -9,7 +9,19 @@ from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
 
-__all__ = ["reduce_to", "reshape_like", "unbroadcast"]
+__all__ = ["can_unbroadcast", "reduce_to", "reshape_like", "unbroadcast"]
+
+
+def can_unbroadcast(have: dims.Shape | None, want: dims.Shape | None) -> bool:
+    """Whether `want` may broadcast to `have`, as far as the shapes tell."""
+    if have is None or want is None:
+        return True
+    return len(want) <= len(have) and all(map(_may_repeat, reversed(want), reversed(have)))
+
+
+def _may_repeat(size: dims.Dim, repeated: dims.Dim) -> bool:
+    """Whether an axis of `size` may have become one of `repeated`; a symbol may stand for 1 next to a 0."""
+    return size == 1 or not dims.provably_different(size, repeated) or (repeated == 0 and not isinstance(size, int))
 
 
 def unbroadcast(g: Tensor, like: Tensor) -> Tensor:

@@ -7,13 +7,7 @@ from collections.abc import Sequence
 
 from graphc import functional as F
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
-
-
-def _x(node: Node) -> Tensor:
-    x = node.inputs[0]
-    assert x is not None
-    return x
+from passes.vjp.registry import Contribution, operand, vjp
 
 
 @vjp("Relu")
@@ -29,39 +23,39 @@ def _sigmoid(node: Node, g: Tensor) -> Contribution:
 
 @vjp("LeakyRelu")
 def _leaky_relu(node: Node, g: Tensor) -> Contribution:
-    return F.where(_x(node) >= 0.0, g, g * node.attrs["alpha"])
+    return F.where(operand(node) >= 0.0, g, g * node.attrs["alpha"])
 
 
 @vjp("PRelu")
 def _prelu(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, slope = _x(node), node.inputs[1]
+    x, slope = operand(node), node.inputs[1]
     return lambda: F.where(x >= 0.0, g, g * slope), lambda: F.where(x >= 0.0, 0.0, g * x)
 
 
 @vjp("Elu")
 def _elu(node: Node, g: Tensor) -> Contribution:
-    return F.where(_x(node) > 0.0, g, g * (node.out() + node.attrs["alpha"]))
+    return F.where(operand(node) > 0.0, g, g * (node.out() + node.attrs["alpha"]))
 
 
 @vjp("Celu")
 def _celu(node: Node, g: Tensor) -> Contribution:
-    return F.where(_x(node) > 0.0, g, g * (node.out() * (1.0 / node.attrs["alpha"]) + 1.0))
+    return F.where(operand(node) > 0.0, g, g * (node.out() * (1.0 / node.attrs["alpha"]) + 1.0))
 
 
 @vjp("Selu")
 def _selu(node: Node, g: Tensor) -> Contribution:
     alpha, gamma = node.attrs["alpha"], node.attrs["gamma"]
-    return F.where(_x(node) > 0.0, g * gamma, g * (node.out() + alpha * gamma))
+    return F.where(operand(node) > 0.0, g * gamma, g * (node.out() + alpha * gamma))
 
 
 @vjp("Softplus")
 def _softplus(node: Node, g: Tensor) -> Contribution:
-    return g * F.sigmoid(_x(node))
+    return g * F.sigmoid(operand(node))
 
 
 @vjp("Softsign")
 def _softsign(node: Node, g: Tensor) -> Contribution:
-    return g / F.square(1.0 + F.abs(_x(node)))
+    return g / F.square(1.0 + F.abs(operand(node)))
 
 
 @vjp("HardSigmoid")
@@ -72,31 +66,31 @@ def _hard_sigmoid(node: Node, g: Tensor) -> Contribution:
 
 @vjp("HardSwish")
 def _hard_swish(node: Node, g: Tensor) -> Contribution:
-    x = _x(node)
+    x = operand(node)
     return F.where(x <= -3.0, 0.0, F.where(x >= 3.0, g, g * (x * (1.0 / 3.0) + 0.5)))
 
 
 @vjp("Mish")
 def _mish(node: Node, g: Tensor) -> Contribution:
-    x = _x(node)
+    x = operand(node)
     t = F.tanh(F.softplus(x))
     return g * (t + x * (1.0 - t * t) * F.sigmoid(x))
 
 
 @vjp("ThresholdedRelu")
 def _thresholded_relu(node: Node, g: Tensor) -> Contribution:
-    return F.where(_x(node) > node.attrs["alpha"], g, 0.0)
+    return F.where(operand(node) > node.attrs["alpha"], g, 0.0)
 
 
 @vjp("Shrink")
 def _shrink(node: Node, g: Tensor) -> Contribution:
-    return F.where(F.abs(_x(node)) > node.attrs["lambd"], g, 0.0)
+    return F.where(F.abs(operand(node)) > node.attrs["lambd"], g, 0.0)
 
 
 @vjp("Gelu")
 def _gelu(node: Node, g: Tensor) -> Contribution:
     """`(x Phi(x))' = Phi(x) + x phi(x)`; for the tanh form, the product rule on `x/2 (1 + tanh(u(x)))`."""
-    x = _x(node)
+    x = operand(node)
     if node.attrs["approximate"] == "tanh":
         scale = math.sqrt(2.0 / math.pi)
         square = F.square(x)

@@ -10,7 +10,7 @@ import numpy as np
 from graphc import functional as F
 from graphc.ir.build import constant
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
+from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
 @vjp("Identity")
@@ -63,9 +63,9 @@ def _mean(node: Node, g: Tensor) -> Sequence[Contribution]:
 @vjp("Max", "Min")
 def _extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Operands that attain the extremum share the cotangent evenly, as in PyTorch's `maximum`."""
-    attained = [F.cast(F.equal(t, node.out()), g.dtype) for t in node.inputs]
-    if len(attained) == 1:
+    if len(node.inputs) == 1:
         return [g]
+    attained = [F.cast(F.equal(t, node.out()), g.dtype) for t in node.inputs]
     share = g / sum(attained[1:], start=attained[0])
     return [share * a for a in attained]
 
@@ -78,17 +78,21 @@ def _where(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("Clip")
 def _clip(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, low, high = (*node.inputs, None, None)[:3]
-    inside: Tensor | None = None
-    for bound, compare in ((low, F.greater_equal), (high, F.less_equal)):
-        if bound is not None:
-            within = compare(x, bound)
-            inside = within if inside is None else F.logical_and(inside, within)
-    return (
-        g if inside is None else F.where(inside, g, 0.0),
-        lambda: F.where(F.less(x, low), g, 0.0),
-        lambda: F.where(F.greater(x, high), g, 0.0),
-    )
+    x, low, high = operand(node), optional(node, 1), optional(node, 2)
+
+    def of_x() -> Tensor:
+        kept = g if low is None else F.where(F.greater_equal(x, low), g, 0.0)
+        return kept if high is None else F.where(F.less_equal(x, high), kept, 0.0)
+
+    def of_low() -> Tensor:
+        kept = F.where(F.less(x, low), g, 0.0)
+        return kept if high is None else F.where(F.less_equal(low, high), kept, 0.0)
+
+    def of_high() -> Tensor:
+        raised = x if low is None else F.maximum(x, low)  # crossed bounds: the upper one wins
+        return F.where(F.greater(raised, high), g, 0.0)
+
+    return of_x, of_low, of_high
 
 
 @vjp("Mod")
@@ -100,9 +104,7 @@ def _mod(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("Pow")
 def _pow(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, y = node.inputs
-    assert x is not None
-    assert y is not None
+    x, y = operand(node), operand(node, 1)
     return lambda: _pow_base(g, x, y), lambda: _pow_exponent(node, g, x, y)
 
 
@@ -138,9 +140,7 @@ def _scalar(t: Tensor) -> float | None:
 
 @vjp("Cast", "CastLike")
 def _cast(node: Node, g: Tensor) -> Contribution | Sequence[Contribution]:
-    x = node.inputs[0]
-    assert x is not None
-    return [F.cast(g, x.dtype)]
+    return [F.cast(g, operand(node).dtype)]
 
 
 @vjp("Dropout")
@@ -148,7 +148,7 @@ def _dropout(node: Node, g: Tensor | None, _mask: Any = None) -> Sequence[Contri
     """Kept elements are scaled by 1 / (1 - ratio) in training mode; in inference mode nothing happens."""
     if g is None:
         return [None]
-    _x, ratio, training = (*node.inputs, None, None)[:3]
+    ratio, training = optional(node, 1), optional(node, 2)
     if training is None or (training.node.is_constant and not training.node.attrs["value"].array.any()):
         return [g]
     keep = 1.0 - (constant(np.float32(0.5)) if ratio is None else ratio)

@@ -3,93 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DifferentiationError, ShapeError
-from graphc.inference.indexing import slice_length
-from graphc.ir import dims
+from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
-from graphc.ir.dims import Dim
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
-
-
-def _x(node: Node) -> Tensor:
-    x = node.inputs[0]
-    assert x is not None
-    return x
+from passes.unbroadcast import reshape_like
+from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
 @vjp("Slice")
 def _slice(node: Node, g: Tensor) -> Sequence[Contribution]:
-    padded = _slice_by_pad(node, g)
-    return [padded if padded is not None else _slice_by_scatter(node, g)]
+    steps = optional(node, 4)
+    if steps is None or (steps.values is not None and (steps.values == 1).all()):
+        return [_surround(node, g)]
+    return [_scatter_back(node, g)]
 
 
-def _integers(t: Tensor | None) -> list[Any] | None:
-    return None if t is None or t.values is None else list(t.values.ravel())
+def _surround(node: Node, g: Tensor) -> Tensor:
+    """With steps of 1: the cotangent with zeros before and after. Bounds are clamped as Slice does."""
+    x, starts, axes = operand(node), operand(node, 1), optional(node, 3)
+    known = _static_bounds(node)
+    if known is not None:
+        return F.pad(g, known)
+    starts = F.cast(starts, "int64")
+    sizes, lengths = F.shape_of(x), F.shape_of(g)
+    if axes is None:
+        axes = F.arange(F.reshape(F.shape_of(starts), ()))
+    axes = F.cast(axes, "int64")
+    sizes, lengths = F.take(sizes, axes), F.take(lengths, axes)
+    from_start = F.where(_is_negative(starts), starts + sizes, starts)
+    before = F.minimum(F.maximum(from_start, 0), sizes)
+    pads = F.concat([before, sizes - before - lengths])
+    return reshape_like(apply("Pad", (g, pads, None, axes), {}).out(), x)
 
 
-def _slice_by_pad(node: Node, g: Tensor) -> Tensor | None:
-    """With steps of 1 and known bounds, the cotangent padded with zeros; None where that does not hold."""
-    x = _x(node)
-    _, starts_in, ends_in, axes_in, steps_in = (*node.inputs, None, None)[:5]
-    starts, ends = _integers(starts_in), _integers(ends_in)
-    if starts is None or ends is None or x.tensor_type.shape is None:
+def _is_negative(t: Tensor) -> Tensor:
+    known = t.values
+    if known is not None and all(isinstance(v, int) for v in known):
+        return constant((known < 0).astype(bool))
+    return F.less(t, 0)
+
+
+def _static_bounds(node: Node) -> list[tuple[int, int]] | None:
+    """How many elements a slice of steps 1 leaves out before and after on each axis, None where not yet known."""
+    x, starts, axes = operand(node), operand(node, 1).values, optional(node, 3)
+    positions = None if starts is None else list(starts)
+    chosen = range(len(positions or ())) if axes is None else axes.values
+    if positions is None or chosen is None or x.tensor_type.shape is None or node.out().tensor_type.shape is None:
         return None
-    axes = list(range(len(starts))) if axes_in is None else _integers(axes_in)
-    steps = [1] * len(starts) if steps_in is None else _integers(steps_in)
-    if axes is None or steps is None or any(step != 1 for step in steps):
-        return None
-    before: list[Dim] = [0] * x.ndim
-    after: list[Dim] = [0] * x.ndim
-    for start, end, axis in zip(starts, ends, axes, strict=True):
-        size = x.shape[axis]
-        length = slice_length(size, start, end, 1)
-        if dims.is_unknown(length) or not isinstance(start, int):
+    widths = [(0, 0)] * x.ndim
+    for start, axis in zip(positions, chosen, strict=True):
+        size, length = x.shape[axis], node.out().shape[axis]
+        if not (isinstance(start, int) and isinstance(size, int) and isinstance(length, int)):
             return None
-        first = _first(size, start)
-        if first is None:
-            return None
-        before[axis] = first
-        after[axis] = dims.subtract(dims.subtract(size, first), length)
-    try:
-        pads = F.shape_tensor([*before, *after], [x])
-    except ShapeError:  # a dimension that cannot be computed from the shape of x
-        return None
-    return apply("Pad", (g, pads), {}).out()
+        before = min(max(start + size if start < 0 else start, 0), size)
+        widths[axis] = (before, size - before - length)
+    return widths
 
 
-def _first(size: Dim, start: int) -> Dim | None:
-    """Where a slice that starts at `start` begins, None when it depends on a symbolic size."""
-    if isinstance(size, int):
-        return min(max(start + size if start < 0 else start, 0), size)
-    return start if start == 0 else None
-
-
-def _slice_by_scatter(node: Node, g: Tensor) -> Tensor:
+def _scatter_back(node: Node, g: Tensor) -> Tensor:
     """Slice the positions of the elements likewise, and put the cotangent there."""
-    x = _x(node)
-    count = F.reshape(apply("Size", (x,), {}).out(), ())
-    positions = apply("Reshape", (F.arange(count), F.shape_of(x)), {"allowzero": 1}).out()
+    x = operand(node)
+    count = apply("Size", (x,), {}).out()
+    positions = _with_shape(F.arange(count), x)
     sources = apply("Slice", (positions, *node.inputs[1:]), {}).out()
-    flat = F.zeros_like(F.reshape(x, (-1,)))
+    flat = F.broadcast_to(constant(0, g.dtype), F.reshape(count, (1,)))
     placed = apply("ScatterElements", (flat, F.reshape(sources, (-1,)), F.reshape(g, (-1,))), {}).out()
-    return apply("Reshape", (placed, F.shape_of(x)), {"allowzero": 1}).out()
+    return _with_shape(placed, x)
+
+
+def _with_shape(t: Tensor, like: Tensor) -> Tensor:
+    return apply("Reshape", (t, F.shape_of(like)), {"allowzero": 1}).out()
 
 
 @vjp("Gather")
 def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, indices = _x(node), node.inputs[1]
-    assert indices is not None
+    x, indices = operand(node), operand(node, 1)
     axis = node.attrs["axis"] % x.ndim
-    index = _integers(indices)
     size = x.shape[axis]
-    if indices.ndim == 0 and index is not None and isinstance(size, int):
-        position = int(index[0]) % size
+    if indices.ndim == 0 and indices.values is not None and isinstance(size, int):
+        position = int(indices.values) % size
         widths = [(position, size - 1 - position) if a == axis else (0, 0) for a in range(x.ndim)]
         return [F.pad(F.unsqueeze(g, axis), widths)]
     rank = indices.ndim
@@ -105,13 +101,12 @@ def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("GatherElements")
 def _gather_elements(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [F.scatter_add(F.zeros_like(_x(node)), node.inputs[1], g, axis=node.attrs["axis"])]
+    return [F.scatter_add(F.zeros_like(operand(node)), node.inputs[1], g, axis=node.attrs["axis"])]
 
 
 @vjp("GatherND")
 def _gather_nd(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, indices = _x(node), node.inputs[1]
-    assert indices is not None
+    x, indices = operand(node), operand(node, 1)
     batch: int = node.attrs["batch_dims"]
     if batch:  # write the batch position in front of each index, so that batch_dims is 0
         lead = apply("Shape", (indices,), {"end": -1}).out()

@@ -10,18 +10,12 @@ from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like
-from passes.vjp.registry import Contribution, vjp
-
-
-def _x(node: Node) -> Tensor:
-    x = node.inputs[0]
-    assert x is not None
-    return x
+from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
 @vjp("Reshape", "Flatten", "Squeeze")
 def _reshape(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [reshape_like(g, _x(node))]
+    return [reshape_like(g, operand(node))]
 
 
 @vjp("Unsqueeze")
@@ -68,7 +62,7 @@ def _split(node: Node, *cotangents: Tensor | None) -> Sequence[Contribution]:
 @vjp("Tile")
 def _tile(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Axis i of the output is (repeats[i], size[i]) folded into one: unfold, and sum over the repeats."""
-    x = _x(node)
+    x = operand(node)
     repeats = node.inputs[1]
     rank = x.ndim
     if rank == 0:
@@ -83,32 +77,25 @@ def _pad(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Constant padding is undone by the opposite padding; the constant receives what is outside."""
     if node.attrs["mode"] != "constant":
         return [_pad_by_index(node, g)]
-    inputs = (*node.inputs, None, None)[:4]
-    cropped = apply("Pad", (g, F.neg(inputs[1]), None, inputs[3]), {}).out()
-    return cropped, None, lambda: F.reshape(F.sum(g) - F.sum(_kept(node, g)), _shape_of_value(node))
+    pads, axes = operand(node, 1), optional(node, 3)
 
+    def of_x() -> Tensor:
+        return apply("Pad", (g, F.neg(pads), None, axes), {}).out()
 
-def _shape_of_value(node: Node) -> tuple[int, ...]:
-    value = node.inputs[2]
-    assert value is not None
-    return (1,) if value.ndim == 1 else ()
+    def of_value() -> Tensor:
+        inside = apply("Pad", (F.ones_like(operand(node)), pads, None, axes), {}).out()
+        return reshape_like(F.sum(F.where(F.greater(inside, 0.0), 0.0, g)), operand(node, 2))
 
-
-def _kept(node: Node, g: Tensor) -> Tensor:
-    """The part of the cotangent that belongs to the input: what padding and cropping keep."""
-    inputs = (*node.inputs, None, None)[:4]
-    inside = F.ones_like(_x(node))
-    mask = apply("Pad", (inside, inputs[1], None, inputs[3]), {}).out()
-    return F.where(F.greater(mask, 0.0), g, 0.0)
+    return of_x, None, of_value
 
 
 def _pad_by_index(node: Node, g: Tensor) -> Tensor:
     """Reflected, repeated or wrapped elements: pad the positions of the input likewise; add up what each receives."""
-    x = _x(node)
+    x = operand(node)
     count = F.reshape(apply("Size", (x,), {}).out(), ())
     positions = F.reshape(F.arange(count), F.shape_of(x))
-    inputs = (*node.inputs, None, None)[:4]
-    sources = apply("Pad", (positions, inputs[1], None, inputs[3]), {"mode": node.attrs["mode"]}).out()
+    padded = (positions, operand(node, 1), None, optional(node, 3))
+    sources = apply("Pad", padded, {"mode": node.attrs["mode"]}).out()
     flat = F.zeros_like(F.reshape(x, (-1,)))
     summed = F.scatter_add(flat, F.reshape(sources, (-1,)), F.reshape(g, (-1,)))
     return reshape_like(summed, x)
@@ -119,11 +106,11 @@ def _depth_to_space(node: Node, g: Tensor) -> Contribution:
     block = node.attrs["blocksize"]
     if node.attrs["mode"] == "DCR":
         return apply("SpaceToDepth", (g,), {"blocksize": block}).out()
-    n, channels, height, width = (F.take(F.shape_of(_x(node)), np.array([i], np.int64)) for i in range(4))
+    n, channels, height, width = (F.take(F.shape_of(operand(node)), np.array([i], np.int64)) for i in range(4))
     blocks = constant(np.array([block], np.int64))
     depth = F.floor_divide(channels, constant(np.array([block * block], np.int64)))
     unfolded = F.reshape(g, F.concat([n, depth, height, blocks, width, blocks]))
-    return reshape_like(F.transpose(unfolded, (0, 1, 3, 5, 2, 4)), _x(node))
+    return reshape_like(F.transpose(unfolded, (0, 1, 3, 5, 2, 4)), operand(node))
 
 
 @vjp("SpaceToDepth")

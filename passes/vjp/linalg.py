@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import functional as F
+from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import unbroadcast
-from passes.vjp.registry import Contribution, vjp
+from passes.vjp.registry import Contribution, operand, vjp
 
 
 @vjp("MatMul")
 def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
-    a, b = node.inputs
-    assert a is not None
-    assert b is not None
+    a, b = operand(node), operand(node, 1)
     if a.ndim > 2 and b.ndim == 2:
         return lambda: g @ b.mT, lambda: _rows(a).mT @ _rows(g)
     if a.ndim >= 2 and b.ndim >= 2:
@@ -30,7 +29,7 @@ def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 def _rows(t: Tensor) -> Tensor:
     """All but the last axis joined: sums over a batch of products then are one product."""
-    return F.reshape(t, (-1, t.shape[-1])) if isinstance(t.shape[-1], int) else F.flatten(t, 0, -2)
+    return apply("Flatten", (t,), {"axis": -1}).out()
 
 
 def _vector_grad(a: Tensor, b: Tensor, g: Tensor, *, of_first: bool) -> Tensor:

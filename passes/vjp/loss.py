@@ -4,34 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
+from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
-def _classes(node: Node) -> Tensor:
-    """The number of classes as an int64 scalar."""
-    scores = node.inputs[0]
-    assert scores is not None
+def _is_label(node: Node) -> Tensor:
+    """Whether a class is the label, along axis 1. An ignored label may be no class at all."""
+    scores, labels = operand(node), operand(node, 1)
     size = scores.shape[1]
-    if isinstance(size, int):
-        return constant(np.int64(size))
-    return F.reshape(apply("Shape", (scores,), {"start": 1, "end": 2}).out(), ())
+    classes = F.arange(size) if isinstance(size, int) else F.arange(F.reshape(_class_count(scores), ()))
+    classes = F.reshape(F.cast(classes, labels.dtype), (-1, *([1] * (scores.ndim - 2))))
+    return F.equal(F.unsqueeze(labels, 1), classes)
+
+
+def _class_count(scores: Tensor) -> Tensor:
+    return apply("Shape", (scores,), {"start": 1, "end": 2}).out()
 
 
 def _one_hot(node: Node, like: Tensor) -> Tensor:
-    """1 at each label along axis 1. An ignored label may be out of range; its weight is 0."""
-    return apply("OneHot", (node.inputs[1], _classes(node), constant(np.array([0, 1]), like.dtype)), {"axis": 1}).out()
+    return F.cast(_is_label(node), like.dtype)
 
 
 def _sample_weights(node: Node, dtype: object) -> Tensor | None:
     """The weight of each sample: that of its class, 0 for an ignored label; None when all are 1."""
-    labels = node.inputs[1]
-    assert labels is not None
-    weights = node.inputs[2] if len(node.inputs) > 2 else None
+    labels, weights = operand(node, 1), optional(node, 2)
     ignored = node.attrs.get("ignore_index")
     if ignored is None:
         return None if weights is None else F.take(weights, labels)
@@ -48,10 +46,13 @@ def _per_sample(node: Node, g: Tensor) -> Tensor:
     if reduction == "none":
         return g if weights is None else g * weights
     if reduction == "mean":
-        labels = node.inputs[1]
-        total = F.cast(apply("Size", (labels,), {}).out(), g.dtype) if weights is None else F.sum(weights)
-        g = g / total
+        g = g / (_count(operand(node, 1), g) if weights is None else F.sum(weights))
     return g if weights is None else g * weights
+
+
+def _count(labels: Tensor, g: Tensor) -> Tensor:
+    size = labels.tensor_type.size
+    return constant(float(size), g.dtype) if isinstance(size, int) else F.cast(apply("Size", (labels,)).out(), g.dtype)
 
 
 def _along_classes(t: Tensor) -> Tensor:
@@ -61,8 +62,8 @@ def _along_classes(t: Tensor) -> Tensor:
 
 def _of_class_weights(node: Node, g: Tensor, log_prob: Tensor) -> Tensor:
     """The loss is `sum(w_i nll_i)`, over `sum(w_i)` for the mean; each class receives from its samples."""
-    hot = _one_hot(node, log_prob)
-    nll = -F.sum(hot * log_prob, 1)
+    is_label = _is_label(node)
+    nll = -F.sum(F.where(is_label, log_prob, 0.0), 1)
     reduction = node.attrs["reduction"]
     if reduction == "mean":
         weights = _sample_weights(node, g.dtype)
@@ -73,7 +74,7 @@ def _of_class_weights(node: Node, g: Tensor, log_prob: Tensor) -> Tensor:
     ignored = node.attrs.get("ignore_index")
     if ignored is not None:
         received = F.where(F.equal(node.inputs[1], ignored), 0.0, received)
-    by_class = hot * F.unsqueeze(received, 1)
+    by_class = F.where(is_label, F.unsqueeze(received, 1), 0.0)
     return F.sum(by_class, [axis for axis in range(by_class.ndim) if axis != 1])
 
 
@@ -96,8 +97,7 @@ def _softmax_cross_entropy(node: Node, g: Tensor | None, h: Tensor | None = None
 
 @vjp("NegativeLogLikelihoodLoss")
 def _negative_log_likelihood(node: Node, g: Tensor) -> Sequence[Contribution]:
-    log_prob = node.inputs[0]
-    assert log_prob is not None
+    log_prob = operand(node)
     return (
         lambda: -(_one_hot(node, log_prob) * _along_classes(_per_sample(node, g))),
         None,

@@ -5,64 +5,64 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import functional as F
-from graphc.ir import dims
-from graphc.ir.build import apply, constant
+from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
-
-
-def _x(node: Node) -> Tensor:
-    x = node.inputs[0]
-    assert x is not None
-    return x
+from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
 def _keep(node: Node, t: Tensor) -> Tensor:
     """`t`, shaped as the output of the reduction `node`, with the reduced axes kept as axes of size 1."""
     if node.attrs["keepdims"] or _is_noop(node):
         return t
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
-    if axes is None:
-        rank = _x(node).ndim
+    if _has_no_axes(node):
+        rank = operand(node).ndim
         return F.unsqueeze(t, list(range(rank))) if rank else t
-    if axes.values is not None and not axes.values.size:
-        rank = _x(node).ndim
-        return F.unsqueeze(t, list(range(rank))) if rank else t
-    return apply("Unsqueeze", (t, axes), {}).out()
+    return apply("Unsqueeze", (t, node.inputs[1]), {}).out()
+
+
+def _has_no_axes(node: Node) -> bool:
+    axes = optional(node, 1)
+    return axes is None or (axes.values is not None and not axes.values.size)
 
 
 def _is_noop(node: Node) -> bool:
     """No axes and `noop_with_empty_axes`: the reduction does nothing (but its elementwise part)."""
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
-    empty = axes is None or (axes.values is not None and not axes.values.size)
-    return bool(node.attrs["noop_with_empty_axes"]) and empty
+    return bool(node.attrs["noop_with_empty_axes"]) and _has_no_axes(node)
 
 
 def _expand(node: Node, g: Tensor) -> Tensor:
     """The cotangent of the output, repeated along the reduced axes."""
-    x = _x(node)
+    x = operand(node)
     kept = _keep(node, g)
     if kept.tensor_type.shape is not None and kept.tensor_type.shape == x.tensor_type.shape:
         return kept
     return apply("Expand", (kept, F.shape_of(x)), {}).out()
 
 
-def _count(node: Node, g: Tensor) -> Tensor:
-    """How many elements were reduced to one, in the dtype of the cotangent: a constant where the shape is static."""
-    x = _x(node)
-    shape = x.tensor_type.shape
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
-    if _is_noop(node):
-        return constant(1.0, g.dtype)
-    known = axes.values if axes is not None else None
-    if shape is not None and (axes is None or known is not None):
-        chosen = range(len(shape)) if known is None or not known.size else [int(a) % len(shape) for a in known.ravel()]
-        count = dims.product(shape[a] for a in chosen)
-        if isinstance(count, int):
-            return constant(float(count), g.dtype)
-    if axes is None or (known is not None and not known.size):
-        return F.cast(apply("Size", (x,), {}).out(), g.dtype)
-    return F.cast(F.prod(F.take(F.shape_of(x), axes)), g.dtype)
+def _shared(node: Node, g: Tensor) -> Tensor:
+    """The cotangent of a mean over the number of elements of each: a constant where the shapes are static."""
+    x, y = operand(node), node.out()
+    count = x.tensor_type.size
+    groups = y.tensor_type.size
+    if isinstance(count, int) and isinstance(groups, int):
+        number = count // groups if groups else 1
+        return g / float(number) if number <= _LARGEST_FLOAT16 else g * (1.0 / number)
+    n = F.floor_divide(_size(x), F.maximum(_size(y), 1))
+    if g.dtype.name == "float16":  # the number may be beyond its range, the reciprocal is not
+        return g * F.cast(F.reciprocal(F.cast(n, "float32")), g.dtype)
+    return g / F.cast(n, g.dtype)
+
+
+_LARGEST_FLOAT16 = 65504
+
+
+def _size(t: Tensor) -> Tensor:
+    return apply("Size", (t,), {}).out()
+
+
+def _sum_alike(node: Node, t: Tensor) -> Tensor:
+    """`t` summed over the axes that `node` reduces, kept as axes of size 1."""
+    return apply("ReduceSum", (t, optional(node, 1)), dict(node.attrs) | {"keepdims": 1}).out()
 
 
 @vjp("ReduceSum")
@@ -72,52 +72,51 @@ def _reduce_sum(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("ReduceMean")
 def _reduce_mean(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [_expand(node, g / _count(node, g))]
+    return [_expand(node, _shared(node, g))]
 
 
 @vjp("ReduceMax", "ReduceMin")
 def _reduce_extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Elements that attain the extremum share the cotangent evenly, as in PyTorch's `amax`."""
-    x = _x(node)
-    attained = F.cast(F.equal(x, _keep(node, node.out())), g.dtype)
     if _is_noop(node):
         return [g]
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
-    ties = apply("ReduceSum", (attained, axes), {"keepdims": 1}).out()
+    attained = F.cast(F.equal(operand(node), _keep(node, node.out())), g.dtype)
+    ties = _sum_alike(node, attained)
     return [attained * (_keep(node, g) / ties)]
 
 
 @vjp("ReduceProd")
 def _reduce_prod(node: Node, g: Tensor) -> Sequence[Contribution]:
-    """The product of the other elements, right for zeros too: with one zero, only that element has a derivative."""
-    x = _x(node)
+    """The product of the other elements. With one zero, only that element has a derivative.
+
+    The derivative of this derivative is right where no element is zero.
+    """
     if _is_noop(node):
         return [g]
-    axes = node.inputs[1] if len(node.inputs) > 1 else None
+    x = operand(node)
     zero = F.equal(x, 0.0)
     filled = F.where(zero, 1.0, x)
-    product = apply("ReduceProd", (filled, axes), {"keepdims": 1}).out()
-    zeros = apply("ReduceSum", (F.cast(zero, g.dtype), axes), {"keepdims": 1}).out()
-    others = F.cast(zero, g.dtype)
-    alone = F.equal(zeros, others)  # no zero among the other elements
+    product = apply("ReduceProd", (filled, optional(node, 1)), dict(node.attrs) | {"keepdims": 1}).out()
+    own = F.cast(zero, g.dtype)
+    alone = F.equal(_sum_alike(node, own), own)  # no zero among the other elements
     return [_keep(node, g) * F.where(alone, product / filled, 0.0)]
 
 
 @vjp("ReduceL1")
 def _reduce_l1(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [_keep(node, g) * F.sign(_x(node))]
+    return [_keep(node, g) * F.sign(operand(node))]
 
 
 @vjp("ReduceL2")
 def _reduce_l2(node: Node, g: Tensor) -> Sequence[Contribution]:
     """`x / norm`; 0, a subgradient, at the origin."""
     norm = _keep(node, node.out())
-    return [_keep(node, g) * F.where(F.equal(norm, 0.0), 0.0, _x(node) / F.where(F.equal(norm, 0.0), 1.0, norm))]
+    return [_keep(node, g) * F.where(F.equal(norm, 0.0), 0.0, operand(node) / F.where(F.equal(norm, 0.0), 1.0, norm))]
 
 
 @vjp("ReduceSumSquare")
 def _reduce_sum_square(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [_keep(node, g) * (_x(node) * 2.0)]
+    return [_keep(node, g) * (operand(node) * 2.0)]
 
 
 @vjp("ReduceLogSum")
@@ -127,7 +126,7 @@ def _reduce_log_sum(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("ReduceLogSumExp")
 def _reduce_log_sum_exp(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [_keep(node, g) * F.exp(_x(node) - _keep(node, node.out()))]
+    return [_keep(node, g) * F.exp(operand(node) - _keep(node, node.out()))]
 
 
 @vjp("TopK")
@@ -135,7 +134,7 @@ def _top_k(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> Sequ
     if g is None:
         return [None]
     attrs = {"axis": node.attrs["axis"]}
-    return [apply("ScatterElements", (F.zeros_like(_x(node)), node.out(1), g), attrs).out()]
+    return [apply("ScatterElements", (F.zeros_like(operand(node)), node.out(1), g), attrs).out()]
 
 
 @vjp("CumSum")

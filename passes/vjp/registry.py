@@ -19,11 +19,24 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from graphc.ir.node import Node, Tensor
+from graphc.ir.types import TensorType, Type
 
-__all__ = ["Contribution", "Rule", "is_differentiable", "nondifferentiable", "rule_of", "rules", "vjp"]
+__all__ = [
+    "Contribution",
+    "Rule",
+    "carries_gradient",
+    "is_differentiable",
+    "nondifferentiable",
+    "operand",
+    "optional",
+    "passes_gradient",
+    "rule_of",
+    "rules",
+    "vjp",
+]
 
 Contribution: TypeAlias = "Tensor | Callable[[], Tensor | None] | None"
 Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
@@ -84,11 +97,38 @@ def rule_of(node: Node) -> Rule | None:
     return rules().get(node.op) if node.domain == "" else None
 
 
-def nondifferentiable(operator: str) -> str | None:
-    """Why an operator has no gradient by its nature, None when it is not one of those."""
-    return _REASON.get(operator)
+def nondifferentiable(node: Node) -> str | None:
+    """Why the operator of a node has no gradient by its nature, None when it is not one of those."""
+    return _REASON.get(node.op) if node.domain == "" else None
 
 
-def is_differentiable(t: Any) -> bool:
-    """Whether a tensor is of a type that a gradient can have: floating point."""
-    return bool(getattr(t.type, "dtype", None) is not None and t.type.dtype.is_float)
+def passes_gradient(node: Node) -> bool:
+    """Whether a gradient can pass from the outputs of a node to its inputs, as far as operator and types tell."""
+    return nondifferentiable(node) is None and any(map(carries_gradient, node.types))
+
+
+def carries_gradient(t: Type) -> bool:
+    """Whether a value of type `t` can have a cotangent: floating point, or a sequence or optional of it."""
+    while not isinstance(t, TensorType):
+        t = t.element
+    return t.dtype.is_float
+
+
+def is_differentiable(t: Tensor) -> bool:
+    """Whether one can ask for the gradient of a tensor: one of floating point."""
+    return isinstance(t.type, TensorType) and t.type.dtype.is_float
+
+
+# --- what rules share ---------------------------------------------------------------------------------------------
+
+
+def operand(node: Node, position: int = 0) -> Tensor:
+    """An input that the operator requires."""
+    t = node.inputs[position]
+    assert t is not None, f"{node.op} has no input {position}"
+    return t
+
+
+def optional(node: Node, position: int) -> Tensor | None:
+    """An optional input, None where it is not given."""
+    return node.inputs[position] if position < len(node.inputs) else None

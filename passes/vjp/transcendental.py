@@ -6,13 +6,7 @@ import math
 
 from graphc import functional as F
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, vjp
-
-
-def _x(node: Node) -> Tensor:
-    x = node.inputs[0]
-    assert x is not None
-    return x
+from passes.vjp.registry import Contribution, operand, vjp
 
 
 @vjp("Exp")
@@ -22,7 +16,7 @@ def _exp(node: Node, g: Tensor) -> Contribution:
 
 @vjp("Log")
 def _log(node: Node, g: Tensor) -> Contribution:
-    return g / _x(node)
+    return g / operand(node)
 
 
 @vjp("Sqrt")
@@ -37,12 +31,12 @@ def _reciprocal(node: Node, g: Tensor) -> Contribution:
 
 @vjp("Sin")
 def _sin(node: Node, g: Tensor) -> Contribution:
-    return g * F.cos(_x(node))
+    return g * F.cos(operand(node))
 
 
 @vjp("Cos")
 def _cos(node: Node, g: Tensor) -> Contribution:
-    return -(g * F.sin(_x(node)))
+    return -(g * F.sin(operand(node)))
 
 
 @vjp("Tan")
@@ -52,27 +46,27 @@ def _tan(node: Node, g: Tensor) -> Contribution:
 
 @vjp("Asin")
 def _asin(node: Node, g: Tensor) -> Contribution:
-    return g / F.sqrt(1.0 - F.square(_x(node)))
+    return g / F.sqrt(1.0 - F.square(operand(node)))
 
 
 @vjp("Acos")
 def _acos(node: Node, g: Tensor) -> Contribution:
-    return -(g / F.sqrt(1.0 - F.square(_x(node))))
+    return -(g / F.sqrt(1.0 - F.square(operand(node))))
 
 
 @vjp("Atan")
 def _atan(node: Node, g: Tensor) -> Contribution:
-    return g / (1.0 + F.square(_x(node)))
+    return g / (1.0 + F.square(operand(node)))
 
 
 @vjp("Sinh")
 def _sinh(node: Node, g: Tensor) -> Contribution:
-    return g * F.cosh(_x(node))
+    return g * F.cosh(operand(node))
 
 
 @vjp("Cosh")
 def _cosh(node: Node, g: Tensor) -> Contribution:
-    return g * F.sinh(_x(node))
+    return g * F.sinh(operand(node))
 
 
 @vjp("Tanh")
@@ -82,19 +76,19 @@ def _tanh(node: Node, g: Tensor) -> Contribution:
 
 @vjp("Asinh")
 def _asinh(node: Node, g: Tensor) -> Contribution:
-    return g / F.sqrt(F.square(_x(node)) + 1.0)
+    return g / F.sqrt(F.square(operand(node)) + 1.0)
 
 
 @vjp("Acosh")
 def _acosh(node: Node, g: Tensor) -> Contribution:
-    return g / F.sqrt(F.square(_x(node)) - 1.0)
+    return g / F.sqrt(F.square(operand(node)) - 1.0)
 
 
 @vjp("Atanh")
 def _atanh(node: Node, g: Tensor) -> Contribution:
-    return g / (1.0 - F.square(_x(node)))
+    return g / (1.0 - F.square(operand(node)))
 
 
 @vjp("Erf")
 def _erf(node: Node, g: Tensor) -> Contribution:
-    return g * (F.exp(-F.square(_x(node))) * (2.0 / math.sqrt(math.pi)))
+    return g * (F.exp(-F.square(operand(node))) * (2.0 / math.sqrt(math.pi)))
