@@ -10,13 +10,19 @@ from graphc.ir.constant import Constant
 from graphc.ir.schema import DTYPE_ATTRIBUTES
 from graphc.ir.types import DType, as_dtype
 
-__all__ = ["attribute", "elements", "is_plain", "number"]
+__all__ = ["attribute", "elements", "is_plain", "number", "quoted"]
+
+
+def quoted(text: str) -> str:
+    """A string literal, in double quotes where those need no escape."""
+    literal = repr(text)
+    return literal if '"' in literal or "\\'" in literal else f'"{literal[1:-1]}"'
 
 
 def number(value: Any) -> str:
     """The shortest literal that a NumPy scalar is read back from, `inf` and `nan` bare."""
     if isinstance(value, (str, bool, np.bool_)):
-        return repr(value) if isinstance(value, str) else str(bool(value))
+        return quoted(value) if isinstance(value, str) else str(bool(value))
     dtype = as_dtype(value.dtype)
     if dtype.is_integer:
         return str(int(value))
@@ -50,13 +56,15 @@ def is_plain(dtype: DType) -> bool:
 def attribute(name: str, kind: str, value: Any) -> str | None:
     """The literal of an attribute of numbers or strings; None for tensors, graphs, types. Element types are names."""
     if kind == "INT":
-        return repr(as_dtype(value).name) if name in DTYPE_ATTRIBUTES else str(value)
+        return quoted(as_dtype(value).name) if name in DTYPE_ATTRIBUTES else str(value)
     if kind == "FLOAT":
         return number(np.float32(value))
     if kind == "STRING":
-        return repr(value)
-    if kind in ("INTS", "STRINGS"):
-        return repr(list(value))
+        return quoted(value)
+    if kind == "STRINGS":
+        return f"[{', '.join(map(quoted, value))}]"
+    if kind == "INTS":
+        return str(list(value))
     if kind == "FLOATS":
         return f"[{', '.join(number(np.float32(v)) for v in value)}]"
     return None

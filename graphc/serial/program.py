@@ -11,7 +11,7 @@ from graphc.ir.constant import Constant
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.schema import DTYPE_ATTRIBUTES
-from graphc.ir.types import as_dtype
+from graphc.ir.types import Type, as_dtype
 from graphc.serial import literals
 from graphc.serial.metadata import NEXT_SUFFIX
 from graphc.serial.names import Names, name_outputs, names_of_outputs
@@ -34,13 +34,13 @@ def to_program(graph: Graph) -> str:
     """
     lines = [f"graph {graph.name}"]
     names = Names()
-    scope = _Scope(names, {})
+    scope = _Scope(names, _TypeText(), {})
     inputs, parameters = [], []
     for t in graph.inputs:
         name = str(t.name)
         names.reserve(name)
         scope.values[t.node] = [name]
-        row = _Row(f"  {name}", str(t.type), "", "")
+        row = _Row(f"  {name}", scope.type_text(t.type), "", "")
         if t.node.is_parameter:
             note = "" if t.node.attrs["trainable"] else "# not trainable"
             parameters.append(row._replace(type=repr(t.node.attrs["initializer"]), comment=note))
@@ -54,20 +54,17 @@ def to_program(graph: Graph) -> str:
     rows = scope.rows(graph.nodes, [*results, *following], "  ")
     lines += _section("nodes", rows, " = ", " : ")
     lines += _section(
-        "outputs", [_Row(f"  {name}", str(t.type), scope.alias(name, t), "") for name, t in results], " : ", " = "
+        "outputs",
+        [_Row(f"  {name}", scope.type_text(t.type), scope.alias(name, t), "") for name, t in results],
+        " : ",
+        " = ",
     )
     lines += _section(
         "updates",
         [_Row(f"  {s.name}", scope.text(value), "", "") for s, value in graph.updates.items()],
         " <- ",
     )
-    return _renumber_unknown("\n".join(lines))
-
-
-def _renumber_unknown(text: str) -> str:
-    """Unknown dimensions as ?1, ?2, … in order, so that the text of a graph does not depend on what was built before."""
-    seen: dict[str, str] = {}
-    return re.sub(r"\bunknown_\d+", lambda match: seen.setdefault(match[0], f"?{len(seen) + 1}"), text)
+    return "\n".join(lines)
 
 
 class _Row(NamedTuple):
@@ -98,11 +95,25 @@ def _section(title: str, rows: Sequence[_Row], first: str, second: str = "") -> 
     return lines
 
 
+class _TypeText:
+    """Types as text, unknown dimensions as ?1, ?2, … in order: a print does not depend on what was built before."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+
+    def __call__(self, t: Type) -> str:
+        text = str(t)
+        return re.sub(r"\bunknown_\d+", self._rename, text) if "unknown_" in text else text
+
+    def _rename(self, match: re.Match[str]) -> str:
+        return self._seen.setdefault(match[0], f"?{len(self._seen) + 1}")
+
+
 class _Scope:
     """The names of values in one graph: `values` holds those of each node's outputs, "" for unused ones."""
 
-    def __init__(self, names: Names, values: dict[Node, list[str]]) -> None:
-        self.names, self.values = names, values
+    def __init__(self, names: Names, type_text: _TypeText, values: dict[Node, list[str]]) -> None:
+        self.names, self.type_text, self.values = names, type_text, values
 
     def rows(self, nodes: Sequence[Node], outputs: Sequence[tuple[str, Tensor]], indent: str) -> list[_Row]:
         """The lines of the nodes that compute, bodies included."""
@@ -135,7 +146,7 @@ class _Scope:
         label = node.out().name
         name = self.names.unique(label) if label else self.names.counted("constant")
         self.values[node] = [name]
-        return (_Row(f"{indent}{name}", f"Constant({value!r})", str(value.type), _comment(node)),)
+        return (_Row(f"{indent}{name}", f"Constant({value!r})", self.type_text(value.type), _comment(node)),)
 
     def _node(
         self, node: Node, given: Mapping[tuple[Node, int], str], used: set[tuple[Node, int]], indent: str
@@ -153,7 +164,7 @@ class _Scope:
                 bodies.append((key, value))
             else:
                 attributes.append(f"{key}={_attribute_text(key, op.attributes[key].kind, value)}")
-        types = ", ".join(str(t) for name, t in zip(names, node.types, strict=False) if name)
+        types = ", ".join(self.type_text(t) for name, t in zip(names, node.types, strict=False) if name)
         target = ", ".join(name or "_" for name in names)
         expression = f"{node.op}({', '.join(inputs + attributes)})"
         rows = [_Row(f"{indent}{target}", expression, types, _comment(node))]
@@ -162,13 +173,13 @@ class _Scope:
         return rows
 
     def _body(self, key: str, body: Graph, outer: Sequence[Tensor | None], indent: str) -> list[_Row]:
-        scope = _Scope(self.names, {})
+        scope = _Scope(self.names, self.type_text, {})
         own = len(body.inputs) - len(outer)
         declared = []
         for t in body.inputs[:own]:
             name = self.names.unique(str(t.name))
             scope.values[t.node] = [name]
-            declared.append(f"{name}: {t.type}")
+            declared.append(f"{name}: {self.type_text(t.type)}")
         for formal, value in zip(body.inputs[own:], outer, strict=True):
             if value is not None:
                 scope.values[formal.node] = [self.text(value)]
