@@ -86,7 +86,7 @@ class Dataset:
         for name, array in self.arrays.items():
             dtype = self._dtypes[name]
             if isinstance(rows, np.ndarray) and array.dtype == dtype.numpy:
-                np.take(array, rows, axis=0, out=inputs[name].buffer, mode="clip")  # "raise" would take a copy
+                array.take(rows, 0, inputs[name].buffer, "clip")  # mode "raise" would go through a copy
             else:
                 inputs[name].feed(convert(f"data {name!r}", array[rows], dtype))
 

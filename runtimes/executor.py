@@ -92,6 +92,7 @@ class Frame:
             name: kind(name, shape, t.dtype.numpy, self._bindings)
             for (name, t), shape in zip(graph.feeds.items(), shapes, strict=True)
         }
+        self._uploads = [source for source in self.inputs.values() if isinstance(source, DeviceInput)]
         self._bind_state(graph)
         self._results: dict[str, Array] = {}
         self._dynamic: dict[str, int] = {}  # outputs that onnxruntime allocates, and their places in a binding
@@ -122,7 +123,7 @@ class Frame:
     def run(self) -> dict[str, Array]:
         """Run once. The outputs by name, valid until the next run of this frame; the state moves to its next values."""
         binding = self._bindings[self._state.side]
-        for source in self.inputs.values():
+        for source in self._uploads:
             source.upload()
         for name in self._dynamic:  # else onnxruntime would want the shape of the last run again
             binding.bind_output(name, "cpu")
@@ -165,9 +166,6 @@ class HostInput:
             self._bind()
         else:
             self.buffer[...] = array
-
-    def upload(self) -> None:
-        """Nothing is to be done: the run reads host memory."""
 
 
 class DeviceInput:

@@ -16,7 +16,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import TensorType, as_dtype
 from graphc.nn.init import initialize
-from runtimes.atomic import replacing
+from runtimes.atomic import Replacing
 from runtimes.feeds import convert
 
 __all__ = ["complete_state", "init_state", "load_state", "match_state", "read_state", "save_state"]
@@ -90,7 +90,7 @@ def save_state(state: State, path: str | os.PathLike[str], metadata: Mapping[str
     import safetensors
     from safetensors.numpy import save_file
 
-    with replacing(path) as fresh:
+    with Replacing(path) as fresh:
         arrays = {str(name): _storable(str(name), value) for name, value in state.items()}
         try:
             save_file(arrays, os.fspath(fresh), dict(metadata) if metadata else None)

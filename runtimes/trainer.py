@@ -203,9 +203,11 @@ class Trainer:
         self._position = replace(start, batch=batch_size)
         order = permutation(data.size, self.seed, start.epoch) if shuffle else None
         progress.begin(start.epoch + 1, -(-data.size // batch_size))
+        prepared = 0
         try:
             for rows, chosen in data.batches(batch_size, order=order, start=start.row, drop_last=drop_last):
-                frame = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()})
+                if rows != prepared:
+                    frame, prepared = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()}), rows
                 data.fill(frame.inputs, chosen)
                 frame.inputs[LEARNING_RATE].buffer[...] = self.optimizer.learning_rate
                 logs = self._finite(frame.run())
