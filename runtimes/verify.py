@@ -42,7 +42,7 @@ def verify_file(path: str | os.PathLike[str], graph: Graph, state: Mapping[str, 
 
 
 def random_feeds(graph: Graph, size: int, seed: int = 0) -> dict[str, Array]:
-    """Random arrays for the fed inputs: normal floats, 0 and 1 for integers and booleans; symbols are `size` or more."""
+    """Random arrays for the fed inputs: normal floats, 0 and 1 for other dtypes; symbols are `size` or a bit more."""
     rng = np.random.default_rng(seed)
     kinds = {name: t.tensor_type for name, t in graph.feeds.items()}
     names = sorted(dims.symbols(d for kind in kinds.values() for d in kind.shape or ()))
