@@ -6,11 +6,9 @@ import pytest
 import graphc as gc
 from graphc import nn
 
-RNG = np.random.default_rng(5)
-
 
 def values(*shape: int, dtype: str = "float32") -> np.ndarray:
-    return RNG.normal(size=shape).astype(dtype)
+    return np.random.default_rng(5).normal(size=shape).astype(dtype)
 
 
 # --- Linear -------------------------------------------------------------------------------------------------------
