@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from bench.table import show
-
 import graphc as gc
+from bench.table import show
 from graphc.serial.export import to_model
 
 SIZES = (1_000, 10_000, 100_000)
@@ -48,7 +47,14 @@ def main() -> None:
         runs = [measure(nodes) for _ in range(REPEATS)]
         median = {stage: statistics.median(run[stage] for run in runs) for stage in runs[0]}
         total = median["build"] + median["grad"] + median["export"]
-        rows.append([f"{nodes:,}", *(f"{median[s]:.1f}" for s in ("build", "grad", "export")), f"{total:.1f}", f"{median['simplify']:.1f}"])
+        rows.append(
+            [
+                f"{nodes:,}",
+                *(f"{median[s]:.1f}" for s in ("build", "grad", "export")),
+                f"{total:.1f}",
+                f"{median['simplify']:.1f}",
+            ]
+        )
     show(
         "Compiler cost, microseconds per node of the forward chain (medians)",
         ["nodes", "build", "grad", "export of the gradient", "build + grad + export", "simplify"],
