@@ -9,7 +9,6 @@ import onnx
 import onnx.inliner
 import onnx.version_converter
 
-from graphc import op as operators
 from graphc.errors import GraphcError, ModelImportError
 from graphc.ir import build
 from graphc.ir.constant import SMALL, Array
@@ -29,7 +28,13 @@ _DEEPEST = 32
 """Bodies of control flow may be nested so deep."""
 
 # Operators that mean something else before this opset, though a later schema accepts the node.
-_CHANGED = {"DFT": 20, "GridSample": 20, "GroupNormalization": 21}
+_CHANGED = {"DFT": 20, "GridSample": 20}
+
+# Operators that meant something else before this opset, and that onnx.version_converter passes on unchanged.
+_INCONVERTIBLE = {
+    "GroupNormalization": (21, "scales groups, not channels"),
+    "Scan": (9, "has a batch axis"),
+}
 
 
 def from_model(model: onnx.ModelProto, parameters: Iterable[str] = ()) -> tuple[Graph, dict[str, Array]]:
@@ -139,12 +144,13 @@ def _at_pinned_opset(model: onnx.ModelProto) -> onnx.ModelProto:
         raise ModelImportError(f"the model states no opset{location()}")
     version = stated[0]
     used = {n.op_type for n in _all_nodes(model.graph)}
-    changed = sorted(name for name in used & _CHANGED.keys() if version < _CHANGED[name])
-    if "GroupNormalization" in changed:  # the converter keeps scale and bias per group, which is wrong
-        raise ModelImportError(
-            f"GroupNormalization of opset {version} scales groups, not channels, and cannot be converted{location()}. "
-            "Export the model at opset 21 or later."
-        )
+    for name, (since, difference) in _INCONVERTIBLE.items():
+        if name in used and version < since:
+            raise ModelImportError(
+                f"{name} of opset {version} {difference}, and cannot be converted{location()}. "
+                f"Export the model at opset {since} or later."
+            )
+    changed = any(version < since for name, since in _CHANGED.items() if name in used)
     if MIN_OPSET <= version <= OPSET and not changed:
         return model
     try:
@@ -196,7 +202,7 @@ class _Scope:
     def read(self) -> None:
         """Build the nodes in order."""
         for node in self.proto.node:
-            if node.op_type == "Identity" and node.name == copy_name(node.output[0], node.input[0]):
+            if node.op_type == "Identity" and node.name == copy_name("".join(node.output), "".join(node.input)):
                 self.values[node.output[0]] = self.get(node.input[0])
                 continue
             try:
@@ -220,9 +226,6 @@ class _Scope:
                 bodies[a.name] = a.g
             else:
                 attributes[a.name] = attribute_from_proto(a)
-        if node.op_type == "Constant":
-            made: Tensor = operators.Constant(**attributes)
-            return [made]
         if bodies:
             captured = self._bodies(node, inputs, bodies, attributes)
             inputs += captured

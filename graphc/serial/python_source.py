@@ -210,8 +210,8 @@ class _Source:
             text = self.checked(repr(initializer))
         else:
             raise ExportError(
-                f"to_python: the initializer of {t.name!r} is {initializer!r}, of {type(initializer).__module__}; expected "
-                f"one of graphc.nn.init{location()}. Give the parameter its values as an array."
+                f"to_python: the initializer of {t.name!r} is {initializer!r} of {type(initializer).__module__}; "
+                f"expected one of graphc.nn.init{location()}. Give the parameter its values as an array."
             )
         self._imports.add("from graphc import nn")
         dtype = "" if kind.dtype.name == "float32" else f", dtype={quoted(kind.dtype.name)}"
