@@ -28,7 +28,7 @@ class ReferenceSession:
 
 @functools.cache
 def _evaluator() -> Any:
-    """The reference evaluator, with operators of its own in place of those that onnx computes in float32 only."""
+    """The reference evaluator, with operators of its own in place of those that onnx gets wrong in float64."""
     from onnx.reference import ReferenceEvaluator
     from onnx.reference.op_run import OpRun
 
@@ -39,10 +39,18 @@ def _evaluator() -> Any:
             elements = [math.erf(v) for v in x.ravel().tolist()]
             return (np.array(elements, x.dtype).reshape(x.shape),)
 
+    class Mean(OpRun):  # type: ignore[misc]
+        """onnx's own does not broadcast the first operand."""
+
+        op_domain = ""
+
+        def _run(self, *operands: Any) -> tuple[Any]:
+            return (functools.reduce(np.add, operands) / np.asarray(len(operands), operands[0].dtype),)
+
     class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
         """It makes evaluators of its own class for the bodies of functions, so that these get the operators too."""
 
         def __init__(self, proto: Any, *, new_ops: list[type] | None = None, **options: Any) -> None:
-            super().__init__(proto, new_ops=[*(new_ops or []), Erf], **options)
+            super().__init__(proto, new_ops=[*(new_ops or []), Erf, Mean], **options)
 
     return Evaluator

@@ -23,6 +23,7 @@ from typing import TypeAlias
 
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, Type
+from passes.vjp.function_body import has_body, vjp_of_body
 
 __all__ = [
     "Contribution",
@@ -93,8 +94,10 @@ def _load() -> None:
 
 
 def rule_of(node: Node) -> Rule | None:
-    """The rule for a node's operator, None when there is none."""
-    return rules().get(node.op) if node.domain == "" else None
+    """The rule for a node's operator, or for its function body; None when it has neither."""
+    if node.domain != "":
+        return None
+    return rules().get(node.op) or (vjp_of_body if has_body(node.op) else None)
 
 
 def nondifferentiable(node: Node) -> str | None:

@@ -1,0 +1,123 @@
+"""Operators that ONNX defines by a function body: what they compute in terms of other operators, and its gradient."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import onnx
+import onnx.defs
+import onnx.helper
+
+from graphc import functional as F
+from graphc.ir.build import leaf
+from graphc.ir.graph import substitute
+from graphc.ir.node import INPUT, Node, Tensor
+from graphc.ir.schema import OPSET, spec
+from graphc.ir.types import TensorType, Type
+from graphc.serial.load import from_model
+from graphc.serial.protos import attribute_to_proto, type_to_proto
+
+__all__ = ["expand", "has_body", "vjp_of_body"]
+
+_DOMAIN = "graphc.body"
+
+
+@functools.cache
+def has_body(op: str) -> bool:
+    """Whether the schema of a standard operator carries a function body."""
+    schema = onnx.defs.get_schema(op, OPSET, "")
+    return bool(schema.has_function or schema.has_context_dependent_function)
+
+
+def expand(node: Node) -> list[Tensor]:
+    """The outputs of `node` computed by its function body."""
+    every = tuple([True] * len(node.types))
+    formals, outputs = _body(node.op, tuple(node.attrs.items()), _types(node), every)
+    given = [t for t in node.inputs if t is not None]
+    made = substitute(outputs, dict(zip(formals, given, strict=True)))
+    return [_shaped(t, node.types[i]) for i, t in enumerate(made)]
+
+
+def _shaped(t: Tensor, declared: Type) -> Tensor:
+    """The body of Celu makes a vector of a scalar."""
+    if isinstance(declared, TensorType) and declared.shape == () and t.tensor_type.shape == (1,):
+        return F.reshape(t, ())
+    return t
+
+
+def vjp_of_body(node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
+    """The rule for any operator with a function body: the gradient of the body."""
+    wanted = tuple([g is not None for g in cotangents])
+    formals, seeds, gradients = _gradient(node.op, tuple(node.attrs.items()), _types(node), wanted)
+    given = [t for t in node.inputs if t is not None]
+    actual = dict(zip(formals, given, strict=True))
+    actual.update(zip(seeds, [g for g in cotangents if g is not None], strict=True))
+    found = dict(zip(gradients, substitute(list(gradients.values()), actual), strict=True))
+    positions = [position for position, t in enumerate(node.inputs) if t is not None]
+    by_position = {p: found[formal] for p, formal in zip(positions, formals, strict=True) if formal in found}
+    return [by_position.get(position) for position in range(len(node.inputs))]
+
+
+def _types(node: Node) -> tuple[Type | None, ...]:
+    return tuple([None if t is None else t.type for t in node.inputs])
+
+
+@functools.lru_cache(maxsize=64)
+def _gradient(
+    op: str, attrs: tuple[tuple[str, Any], ...], types: tuple[Type | None, ...], wanted: tuple[bool, ...]
+) -> tuple[list[Tensor], list[Tensor], dict[Tensor, Tensor]]:
+    """The body's inputs, the cotangents of its wanted outputs, and the gradient with respect to each float input."""
+    from passes.autodiff import vjp
+    from passes.vjp.registry import is_differentiable
+
+    formals, outputs = _body(op, attrs, types, wanted)
+    seeds = [leaf(INPUT, f"cotangent_{i}", t.type, {}) for i, t in enumerate(outputs)]
+    wrt = {t: t for t in formals if is_differentiable(t)}
+    return formals, seeds, vjp(outputs, wrt, seeds, unused="zero")
+
+
+@functools.lru_cache(maxsize=64)
+def _body(
+    op: str, attrs: tuple[tuple[str, Any], ...], types: tuple[Type | None, ...], wanted: tuple[bool, ...]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """The body as a graph: its inputs, one for each given input of the operator, and its wanted outputs."""
+    made = onnx.helper.make_node(
+        op,
+        ["" if t is None else f"input_{i}" for i, t in enumerate(types)],
+        [f"output_{i}" if w else "" for i, w in enumerate(wanted)],
+    )
+    kinds = spec(op).attributes
+    made.attribute.extend(attribute_to_proto(name, kinds[name].kind, value) for name, value in attrs)
+    protos = [onnx.TypeProto() if t is None else type_to_proto(t) for t in types]
+    function = _function(made, protos)
+    made.domain = function.domain
+    model = onnx.ModelProto(ir_version=10, functions=[function])
+    model.graph.name = op
+    model.graph.node.append(made)
+    for i, proto in enumerate(protos):
+        if types[i] is not None:
+            model.graph.input.add(name=f"input_{i}").type.CopyFrom(proto)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in made.output if name)
+    model.opset_import.add(domain="", version=OPSET)
+    model.opset_import.add(domain=function.domain, version=1)
+    graph, _ = from_model(model)
+    return list(graph.inputs), list(graph.outputs)
+
+
+def _function(node: onnx.NodeProto, types: list[onnx.TypeProto]) -> onnx.FunctionProto:
+    """The latest body up to the pinned opset, as a function of a domain of its own."""
+    schema = onnx.defs.get_schema(node.op_type, OPSET, "")
+    if schema.has_function:
+        version = max(v for v in schema.function_opset_versions if v <= OPSET)
+        text = schema.get_function_with_opset_version(version)
+    else:
+        version = max(v for v in schema.context_dependent_function_opset_versions if v <= OPSET)
+        text = schema.get_context_dependent_function_with_opset_version(
+            version, node.SerializeToString(), [t.SerializeToString() for t in types]
+        )
+    function = onnx.FunctionProto.FromString(text)
+    function.domain = _DOMAIN
+    for imported in function.opset_import:
+        imported.version = OPSET  # onnx gives a body a later version when one of its operators changes meaning
+    return function
