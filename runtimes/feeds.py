@@ -183,7 +183,8 @@ def convert(what: str, value: ArrayLike, dtype: DType) -> Array:
     order = "bif"
     kinds = ("i" if found.kind == "u" else found.kind, "i" if dtype.kind == "u" else dtype.kind)
     if kinds[0] not in order or kinds[1] not in order or order.index(kinds[0]) > order.index(kinds[1]):
-        raise FeedError(f"{what} is {found}; expected {dtype}{_cast_hint(found, dtype)}{location()}")
+        kind = _describe(value) if array.dtype == object else found
+        raise FeedError(f"{what} is {kind}; expected {dtype}{_cast_hint(found, dtype)}{location()}")
     with np.errstate(over="ignore", invalid="ignore"):
         converted = array.astype(dtype.numpy)
     if not _fits(array, converted, found, dtype):

@@ -37,7 +37,8 @@ class RuntimeOptions:
     Attributes:
         threads: threads inside one operator; None leaves the number to onnxruntime (one per physical core).
         spinning: whether idle threads spin. Spinning is faster on idle cores, and slower where processes share them.
-        denormals_as_zero: flush denormal numbers to zero: faster where values decay, not bit-identical.
+        denormals_as_zero: flush denormal numbers to zero: faster where values decay, not bit-identical. onnxruntime
+            decides this for the calling thread when it makes the first session of a process.
         optimization: onnxruntime's own graph optimizations: "disabled", "basic", "extended" or "all".
         tf32: whether CUDA may round float32 matrix products to TF32.
     """
