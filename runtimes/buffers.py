@@ -73,6 +73,7 @@ def to_numpy(value: Any) -> Array:
     """A copy of an OrtValue in NumPy's memory."""
     dtype = from_onnx_name(value.data_type()[7:-1]) if value.is_tensor() else None
     if dtype is None or dtype.numpy.kind != "V":
-        return value.numpy()  # type: ignore[no-any-return]
+        array: Array = value.numpy()
+        return array.copy() if value.device_name() == "cpu" else array  # on the CPU it may be a view
     content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
     return np.frombuffer(bytearray(content), dtype.numpy).reshape(value.shape())
