@@ -15,7 +15,7 @@ from graphc.inference.elementwise import show
 from graphc.inference.engine import Context, output_count, rule
 from graphc.ir import dims
 from graphc.ir.dims import Dim, Shape
-from graphc.ir.types import TensorType, Type
+from graphc.ir.types import OptionalType, SequenceType, TensorType, Type
 
 
 @output_count("If")
@@ -48,11 +48,24 @@ def join(c: Context, a: Type, b: Type) -> Type:
     """The type of a value that is of type `a` or of type `b`."""
     if a == b:
         return a
+    if isinstance(a, SequenceType) and isinstance(b, SequenceType):
+        return SequenceType(join(c, a.element, b.element))
+    if isinstance(a, OptionalType) or isinstance(b, OptionalType):
+        inner = [t.element if isinstance(t, OptionalType) else t for t in (a, b)]
+        return OptionalType(join(c, *inner))
     if not isinstance(a, TensorType) or not isinstance(b, TensorType) or a.dtype is not b.dtype:
         c.fail(f"the outcomes have types {a} and {b}; expected one type")
     if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
         return TensorType(a.dtype, None)
     return TensorType(a.dtype, tuple(p if p == q else dims.unknown() for p, q in zip(a.shape, b.shape, strict=True)))
+
+
+@rule("SequenceMap")
+def _sequence_map(c: Context) -> Sequence[Any]:
+    body = c.attrs["body"]
+    if len(body.inputs) != len(c.inputs):
+        c.fail(f"the body takes {len(body.inputs)} inputs; expected {len(c.inputs)}")
+    return [SequenceType(output.type) for output in body.outputs]
 
 
 @rule("Loop")
@@ -73,6 +86,17 @@ def _loop(c: Context) -> Sequence[Any]:
     return result
 
 
+def _state(c: Context, first: Type, following: Type) -> Type:
+    """The type of a state of Scan, whose shape no iteration changes."""
+    joined = join(c, first, following)
+    if not isinstance(joined, TensorType) or joined.shape is None:
+        return joined
+    before, after = first.shape, following.shape  # type: ignore[union-attr]
+    if any(dims.provably_different(p, q) for p, q in zip(before, after, strict=True)):
+        c.fail(f"a state of shape {show(before)} becomes {show(after)}; expected the same shape")
+    return TensorType(joined.dtype, tuple(q if isinstance(q, int) else p for p, q in zip(before, after, strict=True)))
+
+
 @rule("Scan")
 def _scan(c: Context) -> Sequence[Any]:
     body = c.attrs["body"]
@@ -89,7 +113,7 @@ def _scan(c: Context) -> Sequence[Any]:
     for length in lengths[1:]:
         if dims.provably_different(length, lengths[0]):
             c.fail(f"the scanned inputs have lengths {show(tuple(lengths))}; expected one length")
-    result: list[Any] = [join(c, c.input(i).type, body.outputs[i].type) for i in range(states)]
+    result: list[Any] = [_state(c, c.input(i).type, body.outputs[i].type) for i in range(states)]
     count = len(body.outputs) - states
     out_axes = c.attrs.get("scan_output_axes") or (0,) * count
     for position in range(count):

@@ -65,6 +65,15 @@ def broadcast_shapes(c: Context, a: Shape, b: Shape) -> Shape:
     return tuple(result)
 
 
+def check_expands(c: Context, position: int, target: Shape) -> None:
+    """Raise unless the input at `position` broadcasts to `target` as it is."""
+    shape = c.shape(position)
+    pairs = zip(reversed(shape), reversed(target), strict=False)
+    if len(shape) > len(target) or any(d != 1 and dims.provably_different(d, t) for d, t in pairs):
+        name = c.spec.input(position).name
+        c.fail(f"{name!r} is {show(shape)}; it does not broadcast to {show(target)}")
+
+
 def show(shape: Shape) -> str:
     """A shape as it stands in a message: `(batch, 784)`."""
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
@@ -72,10 +81,8 @@ def show(shape: Shape) -> str:
 
 @rule("PRelu")
 def _prelu(c: Context) -> Sequence[Shape]:
-    shape = c.shape(0)
-    if broadcast_shapes(c, shape, c.shape(1)) != shape and len(c.shape(1)) > len(shape):
-        c.fail(f"slope {show(c.shape(1))} does not broadcast to the input {show(shape)}")
-    return [shape]
+    check_expands(c, 1, c.shape(0))
+    return [c.shape(0)]
 
 
 @rule("Cast")

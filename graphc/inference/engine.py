@@ -66,6 +66,15 @@ class Context:
         values = self.values(position)
         return None if values is None else list(values.ravel())
 
+    def numbers(self, position: int) -> list[Any] | None:
+        """The symbolic elements of an input, or the floats of a small constant, as a flat list."""
+        values = self.integers(position)
+        if values is not None or not self.has(position) or not self.input(position).node.is_constant:
+            return values
+        array = self.input(position).node.attrs["value"].array
+        small = array.size <= MAX_VALUES and self.dtype(position).is_float
+        return [float(v) for v in array.ravel().tolist()] if small else None
+
     def axis(self, axis: int, rank: int) -> int:
         """`axis` made non-negative; an error when it is out of range."""
         if not -rank <= axis < rank:
@@ -83,7 +92,10 @@ ValueRule: TypeAlias = Callable[[Context], "Values | Sequence[Dim] | None"]
 _RULES: dict[str, Rule] = {}
 _VALUE_RULES: dict[str, ValueRule] = {}
 _OUTPUT_COUNTS: dict[str, Callable[[Context], int | None]] = {}
-_MODULES = ("elementwise", "layout", "indexing", "linalg", "reductions", "neural", "controlflow", "values")
+_MODULES = (
+    *("elementwise", "layout", "indexing", "linalg", "reductions", "neural", "attention", "vision", "quantization"),
+    *("signal", "text", "controlflow", "values"),
+)
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:
@@ -197,7 +209,19 @@ def _values(values_rule: ValueRule, context: Context, types: tuple[Type, ...]) -
         return None
     array = np.empty(size, dtype=object)
     array[:] = list(elements.ravel()) if isinstance(elements, np.ndarray) else list(elements)
+    if not all(_holds(first.dtype, element) for element in array):
+        return None
     return (freeze(array.reshape(first.shape)), *([None] * (len(types) - 1)))
+
+
+def _holds(dtype: DType, element: Dim) -> bool:
+    """Whether an element is in the range of its dtype; sizes are taken to be in the range of 32 bits and more."""
+    if not isinstance(element, int):
+        return dtype.bits >= 32
+    if not dtype.is_integer:
+        return True
+    low: int = 0 if dtype.kind == "u" else -(2 ** (dtype.bits - 1))
+    return bool(low <= element < low + 2**dtype.bits)
 
 
 def freeze(array: Values) -> Values:

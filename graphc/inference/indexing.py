@@ -41,6 +41,8 @@ def slice_length(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
         return dims.unknown()
     if all(isinstance(v, int) for v in (size, start, end)):
         return len(range(*slice(start, _python_end(size, end, step), step).indices(size)))
+    if isinstance(start, int) and isinstance(end, int) and step > 0 and 0 <= end <= start:
+        return 0
     first = _bound(size, start, step, is_start=True)
     last = _bound(size, end, step, is_start=False)
     if first is None or last is None:
@@ -70,12 +72,14 @@ def _bound(size: Dim, index: Dim, step: int, *, is_start: bool) -> Dim | None:
         if index < 0:
             return dims.add(size, index)
     difference = dims.subtract(size, index)
+    if isinstance(difference, int) and difference >= (0 if step > 0 else 1):
+        return index
     if isinstance(difference, int):
-        return index if difference >= 0 else size
+        return size if step > 0 else dims.subtract(size, 1)
     if not isinstance(index, int) and not index.is_nonnegative:
         return None
     if step < 0:
-        return index
+        return dims.minimum(index, dims.subtract(size, 1)) if is_start else index
     return index if is_start else dims.minimum(size, index)
 
 
@@ -127,3 +131,12 @@ def _compress(c: Context) -> Sequence[Shape]:
         return [(dims.unknown(),)]
     axis = c.axis(axis, len(shape))
     return [(*shape[:axis], dims.unknown(), *shape[axis + 1 :])]
+
+
+@rule("Unique")
+def _unique(c: Context) -> Sequence[Shape]:
+    x, axis, count = c.shape(0), c.attrs.get("axis"), dims.unknown()
+    if axis is None:
+        return [(count,), (count,), (dims.product(x),), (count,)]
+    axis = c.axis(axis, len(x))
+    return [(*x[:axis], count, *x[axis + 1 :]), (count,), (x[axis],), (count,)]

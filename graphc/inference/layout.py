@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from graphc.inference.elementwise import broadcast_shapes, show
@@ -264,13 +265,20 @@ def _constant_of_shape(c: Context) -> Sequence[TensorType]:
 
 @rule("Range")
 def _range(c: Context) -> Sequence[Shape]:
-    start, limit, delta = (c.integers(position) for position in range(3))
-    if start is None or limit is None or delta is None or delta[0] == 0:
+    bounds = [c.numbers(position) for position in range(3)]
+    if any(b is None for b in bounds):
         return [(dims.unknown(),)]
-    if not isinstance(delta[0], int):
+    start, limit, delta = (b[0] for b in bounds)  # type: ignore[index]
+    if not isinstance(delta, (int, float)):
         return [(dims.unknown(),)]
-    count = dims.ceil_div(dims.subtract(limit[0], start[0]), delta[0])
-    return [(dims.maximum(count, 0) if isinstance(count, int) else count,)]
+    if delta == 0:
+        c.fail("delta is 0")
+    if all(isinstance(b, (int, float)) for b in (start, limit)):
+        return [(max(math.ceil((limit - start) / delta), 0),)]
+    if any(isinstance(b, float) and not b.is_integer() for b in (start, limit, delta)):
+        return [(dims.unknown(),)]
+    length = dims.subtract(*(int(b) if isinstance(b, float) else b for b in (limit, start)))
+    return [(dims.ceil_div(length, int(delta)),)]
 
 
 @rule("EyeLike")
@@ -282,9 +290,9 @@ def _eye_like(c: Context) -> Sequence[TensorType]:
 @rule("OneHot")
 def _one_hot(c: Context) -> Sequence[Shape]:
     shape = c.shape(0)
-    depth = c.integers(1)
+    depth = c.numbers(1)
     axis = c.axis(c.attrs["axis"], len(shape) + 1)
-    size: Dim = depth[0] if depth else dims.unknown()
+    size: Dim = dims.unknown() if not depth else int(depth[0]) if isinstance(depth[0], float) else depth[0]
     return [(*shape[:axis], size, *shape[axis:])]
 
 

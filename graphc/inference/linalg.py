@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.inference.elementwise import broadcast_shapes, show
+from graphc.inference.elementwise import broadcast_shapes, check_expands, show
 from graphc.inference.engine import Context, rule
 from graphc.ir import dims
 from graphc.ir.dims import Dim, Shape
 
 
-@rule("MatMul")
+@rule("MatMul", "MatMulInteger")
 def _matmul(c: Context) -> Sequence[Shape]:
-    a, b = c.shape(0), c.shape(1)
+    return [_product(c, c.shape(0), c.shape(1))]
+
+
+@rule("QLinearMatMul")
+def _quantized_matmul(c: Context) -> Sequence[Shape]:
+    return [_product(c, c.shape(0), c.shape(3))]
+
+
+def _product(c: Context, a: Shape, b: Shape) -> Shape:
     if not a or not b:
         c.fail(f"found shapes {show(a)} and {show(b)}; expected at least one axis each", "Use * to scale by a scalar.")
     inner_a = a[-1]
@@ -23,7 +31,7 @@ def _matmul(c: Context) -> Sequence[Shape]:
     batch = broadcast_shapes(c, a[:-2], b[:-2])
     rows = a[-2:-1] if len(a) > 1 else ()
     columns = b[-1:] if len(b) > 1 else ()
-    return [batch + rows + columns]
+    return batch + rows + columns
 
 
 @rule("Gemm")
@@ -37,9 +45,7 @@ def _gemm(c: Context) -> Sequence[Shape]:
         c.fail(f"shapes {show(a)} and {show(b)} do not fit: the inner sizes are {inner_a} and {inner_b}")
     result: Shape = (rows, columns)
     if c.has(2):
-        bias = c.shape(2)
-        if len(bias) > 2 or broadcast_shapes(c, result, bias) != result:
-            c.fail(f"the bias {show(bias)} does not broadcast to the product {show(result)}")
+        check_expands(c, 2, result)
     return [result]
 
 

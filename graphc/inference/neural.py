@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc.inference.elementwise import show
+from graphc.inference.elementwise import check_expands, show
 from graphc.inference.engine import Context, rule
 from graphc.ir import dims
 from graphc.ir.dims import Dim, Shape
@@ -33,10 +33,12 @@ def _windows(c: Context, sizes: Shape, kernel: Sequence[Dim], *, ceil_mode: bool
             c.fail(f"a window of {reach} does not fit {padded} padded elements of spatial axis {axis}")
         steps = dims.ceil_div(room, strides[axis]) if ceil_mode else dims.floor_div(room, strides[axis])
         count = dims.add(steps, 1)
-        if ceil_mode and isinstance(count, int) and isinstance(size, int) and isinstance(steps, int):
-            begin = 0 if mode == "VALID" else pads[axis]
-            if steps * strides[axis] >= size + begin:  # a window may not start in the right padding
-                count = steps
+        end = 0 if mode == "VALID" else pads[axis + rank]
+        beyond = dims.subtract(end + strides[axis], reach)
+        if ceil_mode and not (beyond <= 0 if isinstance(beyond, int) else beyond.is_nonpositive):
+            # a window may not start in the padding
+            before_end = size if mode == "VALID" else dims.add(size, pads[axis])
+            count = dims.minimum(count, dims.ceil_div(before_end, strides[axis]))
         result.append(count)
     return result
 
@@ -48,9 +50,24 @@ def _image(c: Context) -> Shape:
     return shape
 
 
-@rule("Conv")
+@rule("Conv", "ConvInteger")
 def _conv(c: Context) -> Sequence[Shape]:
-    x, w = _image(c), c.shape(1)
+    return [convolution(c, c.shape(1), 2 if c.spec.name == "Conv" else None)]
+
+
+@rule("QLinearConv")
+def _quantized_conv(c: Context) -> Sequence[Shape]:
+    return [convolution(c, c.shape(3), 8)]
+
+
+@rule("DeformConv")
+def _deform_conv(c: Context) -> Sequence[Shape]:
+    return [convolution(c, c.shape(1), 3)]
+
+
+def convolution(c: Context, w: Shape, bias: int | None) -> Shape:
+    """The result of a convolution of the first input with a weight `w`; `bias` is the position of that input."""
+    x = _image(c)
     if len(w) != len(x):
         c.fail(f"found input {show(x)} and weight {show(w)}; expected equal ranks")
     groups = c.attrs["group"]
@@ -60,8 +77,8 @@ def _conv(c: Context) -> Sequence[Shape]:
             f"takes {dims.multiply(w[1], groups)}"
         )
     kernel = _kernel(c, w[2:])
-    _check_bias(c, w[0])
-    return [(x[0], w[0], *_windows(c, x[2:], kernel))]
+    _check_bias(c, bias, w[0])
+    return (x[0], w[0], *_windows(c, x[2:], kernel))
 
 
 def _kernel(c: Context, found: Shape) -> Sequence[Dim]:
@@ -73,9 +90,12 @@ def _kernel(c: Context, found: Shape) -> Sequence[Dim]:
     return found
 
 
-def _check_bias(c: Context, channels: Dim) -> None:
-    if c.has(2) and (len(c.shape(2)) != 1 or dims.provably_different(c.shape(2)[0], channels)):
-        c.fail(f"the bias is {show(c.shape(2))}; expected ({channels},)")
+def _check_bias(c: Context, position: int | None, channels: Dim) -> None:
+    if position is None or not c.has(position):
+        return
+    shape = c.shape(position)
+    if len(shape) != 1 or dims.provably_different(shape[0], channels):
+        c.fail(f"the bias is {show(shape)}; expected ({channels},)")
 
 
 @rule("ConvTranspose")
@@ -92,7 +112,7 @@ def _conv_transpose(c: Context) -> Sequence[Shape]:
     pads = c.attrs.get("pads") or (0,) * (2 * rank)
     extra = c.attrs.get("output_padding") or (0,) * rank
     channels = dims.multiply(w[1], c.attrs["group"])
-    _check_bias(c, channels)
+    _check_bias(c, 2, channels)
     stated = c.attrs.get("output_shape")
     if stated:
         return [(x[0], channels, *stated[-rank:])]
@@ -147,20 +167,12 @@ def _layer_norm(c: Context) -> Sequence[Shape | TensorType]:
     axis = c.axis(c.attrs["axis"], len(x))
     for position in (1, 2):
         if c.has(position):
-            _check_suffix(c, position, x[axis:])
+            check_expands(c, position, x[axis:])
     statistics = x[:axis] + (1,) * (len(x) - axis)
     stash = TensorType(as_dtype(c.attrs["stash_type"]), statistics)
     if c.dtype(0).name == "float64":
         stash = TensorType(as_dtype("float32"), statistics)
     return [x, stash, stash]
-
-
-def _check_suffix(c: Context, position: int, normalized: Shape) -> None:
-    shape = c.shape(position)
-    if len(shape) > len(normalized) or any(
-        d != 1 and dims.provably_different(d, n) for d, n in zip(reversed(shape), reversed(normalized), strict=False)
-    ):
-        c.fail(f"{c.spec.input(position).name!r} is {show(shape)}; it does not broadcast to {show(normalized)}")
 
 
 @rule("SoftmaxCrossEntropyLoss")
@@ -203,8 +215,3 @@ def _recurrent(c: Context) -> Sequence[Shape]:
         length, batch = x[0], x[1]
         every, last = (length, directions, batch, hidden), (directions, batch, hidden)
     return [every, *([last] * (c.outputs - 1))]
-
-
-@rule("RotaryEmbedding")
-def _rotary(c: Context) -> Sequence[Shape]:
-    return [c.shape(0)]

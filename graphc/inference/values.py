@@ -1,18 +1,27 @@
-"""Symbolic elements of small integer tensors, so that the shape arithmetic of exported models stays exact."""
+"""Symbolic elements of small tensors, so that the shape arithmetic of exported models stays exact.
+
+Elements are dimensions (integers or expressions). A float tensor carries them too where it holds sizes on which
+float32 arithmetic is exact, for exporters write `floor(float(N) * 0.5)`: see :func:`_exact`.
+"""
 
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from graphc.inference.engine import Context, value_rule
+from graphc.inference.engine import MAX_VALUES, Context, value_rule
 from graphc.ir import dims
 from graphc.ir.dims import Dim
 from graphc.ir.node import Values
 from graphc.ir.types import TensorType, as_dtype
+
+MAX_FRACTION = 2**10
+"""Largest numerator and denominator of a float that is taken for an exact factor of sizes."""
 
 
 @value_rule("Shape")
@@ -37,9 +46,13 @@ def _relabel(c: Context) -> Values | None:
     return c.values(0)
 
 
-@value_rule("Cast")
-def _cast(c: Context) -> Values | None:
-    return c.values(0) if as_dtype(c.attrs["to"]).name in ("int64", "int32") else None
+@value_rule("Transpose")
+def _transpose(c: Context) -> Values | None:
+    data = c.values(0)
+    return None if data is None else data.transpose(c.attrs.get("perm"))
+
+
+# --- choosing and joining -----------------------------------------------------------------------------------------
 
 
 @value_rule("Gather")
@@ -77,6 +90,18 @@ def _concat(c: Context) -> Values | None:
     return joined
 
 
+@value_rule("Where")
+def _where(c: Context) -> Values | None:
+    condition, a, b = (c.values(position) for position in range(3))
+    if condition is None or a is None or b is None or not _all_int(condition):
+        return None
+    chosen: Values = np.where(condition.astype(bool), a, b)
+    return chosen
+
+
+# --- making -------------------------------------------------------------------------------------------------------
+
+
 @value_rule("Range")
 def _range(c: Context) -> Sequence[Dim] | None:
     bounds = [c.integers(position) for position in range(3)]
@@ -92,7 +117,7 @@ def _constant_of_shape(c: Context) -> Sequence[Dim] | None:
     if value is None or not value.dtype.is_integer or target is None or not all(isinstance(d, int) for d in target):
         return None
     size = dims.product(target)
-    return [int(value.array.reshape(()))] * size if isinstance(size, int) and size <= 256 else None
+    return [int(value.array.reshape(()))] * size if isinstance(size, int) and size <= MAX_VALUES else None
 
 
 @value_rule("Expand")
@@ -101,45 +126,99 @@ def _expand(c: Context) -> Values | None:
     if data is None or target is None or not all(isinstance(d, int) for d in target):
         return None
     shape = np.broadcast_shapes(data.shape, tuple(int(d) for d in target))
-    return np.broadcast_to(data, shape) if np.prod(shape, dtype=np.int64) <= 256 else None
+    return np.broadcast_to(data, shape) if np.prod(shape, dtype=np.int64) <= MAX_VALUES else None
 
 
-@value_rule("ReduceProd")
-def _reduce_prod(c: Context) -> Sequence[Dim] | None:
-    data = c.values(0)
-    return [dims.product(data.ravel())] if data is not None and _reduces_all(c, data) else None
-
-
-@value_rule("ReduceSum")
-def _reduce_sum(c: Context) -> Sequence[Dim] | None:
-    data = c.values(0)
-    if data is None or not _reduces_all(c, data):
+@value_rule("Tile")
+def _tile(c: Context) -> Values | None:
+    data, repeats = c.values(0), c.integers(1)
+    if data is None or repeats is None or not all(isinstance(r, int) for r in repeats):
         return None
-    total: Dim = 0
-    for element in data.ravel():
-        total = dims.add(total, element)
-    return [total]
+    tiled: Values = np.tile(data, repeats)
+    return tiled
 
 
-def _reduces_all(c: Context, data: Values) -> bool:
-    return data.ndim <= 1 and not (c.attrs["noop_with_empty_axes"] and not c.has(1))
+# --- arithmetic ---------------------------------------------------------------------------------------------------
+
+
+def _reduction(function: Callable[[Dim, Dim], Dim], start: Dim | None) -> Callable[[Context], Sequence[Dim] | None]:
+    def compute(c: Context) -> Sequence[Dim] | None:
+        data = c.values(0)
+        if data is None or data.ndim > 1 or (c.attrs["noop_with_empty_axes"] and not c.has(1)):
+            return None
+        elements = list(data.ravel())
+        if start is not None:
+            elements.insert(0, start)
+        if not elements:
+            return None
+        result = elements[0]
+        for element in elements[1:]:
+            result = function(result, element)
+        return [result]
+
+    return compute
+
+
+for _name, _fold, _start in (
+    ("ReduceSum", dims.add, 0),
+    ("ReduceProd", dims.multiply, 1),
+    ("ReduceMax", dims.maximum, None),
+    ("ReduceMin", dims.minimum, None),
+):
+    value_rule(_name)(_reduction(_fold, _start))
 
 
 def _binary(function: Callable[[Any, Any], Dim | bool | None]) -> Callable[[Context], Values | None]:
     def compute(c: Context) -> Values | None:
-        a, b = c.values(0), c.values(1)
-        if a is None or b is None or len(c.inputs) != 2:
+        if len(c.inputs) != 2:
+            return None
+        a, b = _elements(c, 0), _elements(c, 1)
+        if a is None or b is None:
             return None
         left, right = np.broadcast_arrays(a, b)
         result = np.empty(left.shape, dtype=object)
         for index in itertools.product(*(range(n) for n in left.shape)):
             value = function(left[index], right[index])
-            if value is None:
+            if value is None or not _exact(value):
                 return None
             result[index] = value
         return result
 
     return compute
+
+
+def _elements(c: Context, position: int) -> Values | None:
+    """The elements of an input; those of a float constant too, if arithmetic with them is exact."""
+    values = c.values(position)
+    if values is not None:
+        return values
+    numbers = c.numbers(position)
+    if numbers is None or not all(map(_is_short, numbers)):
+        return None
+    result = np.empty(len(numbers), dtype=object)
+    result[:] = [_number(v) for v in numbers]
+    return result.reshape(tuple(c.shape(position)))
+
+
+def _is_short(value: float) -> bool:
+    if not np.isfinite(value):
+        return False
+    fraction = Fraction(value)
+    return abs(fraction.numerator) <= MAX_FRACTION and fraction.denominator <= MAX_FRACTION
+
+
+def _number(value: float) -> Dim:
+    import sympy
+
+    return int(value) if value.is_integer() else sympy.Rational(value)
+
+
+def _exact(value: Dim) -> bool:
+    """Whether float32 holds its values, for sizes below 2**14: its fractions are short and powers of two."""
+    if isinstance(value, int):
+        return True
+    factors = [coefficient for coefficient in value.as_coefficients_dict().values() if not coefficient.is_Integer]
+    return all(f.is_Rational and f.q <= MAX_FRACTION and f.q & (f.q - 1) == 0 for f in factors)
 
 
 def _divide(a: Any, b: Any) -> Dim | None:
@@ -149,8 +228,14 @@ def _divide(a: Any, b: Any) -> Dim | None:
     return dims.floor_div(a, b)
 
 
+def _quotient(a: Any, b: Any) -> Dim | None:
+    import sympy
+
+    return None if b == 0 else dims.canonical(sympy.sympify(a) / b)
+
+
 def _modulo(a: Any, b: Any) -> Dim | None:
-    return a % b if isinstance(a, int) and isinstance(b, int) and b != 0 else None
+    return dims.modulo(a, b) if isinstance(b, int) and b > 0 else None
 
 
 def _equal(a: Any, b: Any) -> bool | None:
@@ -159,33 +244,77 @@ def _equal(a: Any, b: Any) -> bool | None:
     return False if dims.provably_different(a, b) else None
 
 
+def _less(a: Any, b: Any) -> bool | None:
+    difference = dims.subtract(b, a)
+    if isinstance(difference, int):
+        return difference > 0
+    positive: bool | None = difference.is_positive
+    return positive
+
+
+def _not(value: bool | None) -> bool | None:
+    return None if value is None else not value
+
+
 for _name, _function in {
     "Add": dims.add,
     "Sub": dims.subtract,
     "Mul": dims.multiply,
-    "Div": _divide,
     "Mod": _modulo,
     "Max": dims.maximum,
     "Min": dims.minimum,
     "Equal": _equal,
+    "Less": _less,
+    "Greater": lambda a, b: _less(b, a),
+    "GreaterOrEqual": lambda a, b: _not(_less(a, b)),
+    "LessOrEqual": lambda a, b: _not(_less(b, a)),
+    "And": operator.and_,
+    "Or": operator.or_,
 }.items():
     value_rule(_name)(_binary(_function))
 
 
-@value_rule("Neg")
-def _neg(c: Context) -> Sequence[Dim] | None:
-    data = c.integers(0)
-    return None if data is None else [dims.multiply(-1, d) for d in data]
+@value_rule("Div")
+def _div(c: Context) -> Values | None:
+    return _binary(_quotient if c.dtype(0).is_float else _divide)(c)
 
 
-@value_rule("Where")
-def _where(c: Context) -> Values | None:
-    condition, a, b = (c.values(position) for position in range(3))
-    if condition is None or a is None or b is None or not _all_int(condition):
+def _unary(function: Callable[[Any], Dim | bool | None]) -> Callable[[Context], Sequence[Dim] | None]:
+    def compute(c: Context) -> Sequence[Dim] | None:
+        elements = c.integers(0)
+        if elements is None:
+            return None
+        results = [function(element) for element in elements]
+        return None if any(result is None for result in results) else results
+
+    return compute
+
+
+value_rule("Neg")(_unary(lambda d: dims.multiply(-1, d)))
+value_rule("Floor")(_unary(dims.floor))
+value_rule("Ceil")(_unary(dims.ceiling))
+value_rule("Not")(_unary(lambda b: not b if isinstance(b, bool) else None))
+
+
+@value_rule("Cast")
+def _cast(c: Context) -> Sequence[Dim] | None:
+    elements, to = c.integers(0), as_dtype(c.attrs["to"])
+    if elements is None or to.kind not in "iufb" or to.name in ("float16", "bfloat16"):
         return None
-    chosen: Values = np.where(condition.astype(bool), a, b)
-    return chosen
+    if to.kind == "b":
+        return [bool(e) for e in elements] if all(isinstance(e, int) for e in elements) else None
+    if to.kind == "f":
+        return [int(e) if isinstance(e, bool) else e for e in elements]
+    return _unary(_truncated)(c)
+
+
+def _truncated(d: Any) -> Dim | None:
+    if isinstance(d, int):
+        return int(d)
+    if d.is_integer:
+        return d
+    return dims.floor(d) if d.is_nonnegative else None
 
 
 def _all_int(values: Values) -> bool:
-    return all(isinstance(v, (int, np.integer)) for v in values.ravel())
+    return all(isinstance(v, int) for v in values.ravel())

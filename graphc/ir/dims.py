@@ -1,7 +1,8 @@
 """Dimensions: an `int`, or a sympy expression over named positive integer symbols.
 
-This is the one place that creates and combines them. Every expression is canonical (`sympy.expand`), so that equal
-dimensions compare equal with `==`. sympy is imported at the first symbolic dimension, not before.
+This is the one place that creates and combines them. Every expression is canonical (expanded; divisions as floors of a
+sum whose constant lies in [0, 1)), so that equal dimensions compare equal with `==`. Results of symbolic arithmetic are
+remembered, for models repeat their layers. sympy is imported at the first symbolic dimension, not before.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ import ast
 import functools
 import itertools
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from graphc.errors import DimensionError
 
@@ -24,13 +26,16 @@ __all__ = [
     "add",
     "broadcast",
     "ceil_div",
+    "ceiling",
     "dim",
     "evaluate",
+    "floor",
     "floor_div",
     "has_unknown",
     "is_unknown",
     "maximum",
     "minimum",
+    "modulo",
     "multiply",
     "product",
     "provably_different",
@@ -44,10 +49,12 @@ Dim: TypeAlias = "int | sympy.Expr"
 Shape: TypeAlias = tuple[Dim, ...]
 
 _UNKNOWN = "unknown_"
+_RESERVED = re.compile(r"unknown_\d+")
 _fresh = itertools.count()
+_remember = functools.lru_cache(maxsize=8192)
 
 
-@functools.cache
+@_remember
 def _symbol(name: str) -> Any:
     import sympy
 
@@ -75,31 +82,28 @@ def dim(value: object) -> Dim:
 
     Raises DimensionError for negative numbers and for anything else.
     """
-    if isinstance(value, bool):
-        raise DimensionError(f"a dimension cannot be {value!r}; expected an integer, a name such as 'batch', or None")
     if value is None:
         return unknown()
     if isinstance(value, str):
-        return _parse(value)
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        return _from_expression(value)
-    if number < 0:
+        return _checked(_parse(value.strip()))
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        return _checked(operator.index(value))
+    return _checked(_from_expression(value))
+
+
+def _checked(d: Dim) -> Dim:
+    if d < 0 if isinstance(d, int) else d.is_negative or d.is_number:
         raise DimensionError(
-            f"a dimension cannot be {number}; expected a non-negative integer, a name such as 'batch', or None"
+            f"a dimension cannot be {d!r}; expected a non-negative integer, a name such as 'batch', or None"
         )
-    return number
+    return d
 
 
 def _from_expression(value: object) -> Dim:
     import sympy
 
-    if isinstance(value, sympy.Expr):
-        result = canonical(value)
-        if isinstance(result, int) and result < 0:
-            raise DimensionError(f"a dimension cannot be {result}")
-        return result
+    if isinstance(value, sympy.Expr) and not value.has(sympy.nan, sympy.oo, sympy.zoo):
+        return canonical(value)
     raise DimensionError(
         f"a dimension cannot be {value!r} ({type(value).__name__}); "
         "expected an integer, a name such as 'batch', or None"
@@ -108,47 +112,108 @@ def _from_expression(value: object) -> Dim:
 
 def canonical(expr: Any) -> Dim:
     """The canonical form of a sympy expression or int: expanded, and an `int` when it is a number."""
-    if isinstance(expr, int):
-        return expr
+    return expr if isinstance(expr, int) else _expand(expr)
+
+
+@_remember
+def _expand(expr: Any) -> Dim:
     import sympy
 
     expanded = sympy.expand(expr)
     return int(expanded) if expanded.is_Integer else expanded
 
 
-@functools.lru_cache(maxsize=4096)
+# --- text ---------------------------------------------------------------------------------------------------------
+
+MAX_TEXT = 500
+MAX_TERMS = 64
+"""Limits within which a text is read as arithmetic, so that no text makes the reader run for long."""
+
+
+@_remember
 def _parse(text: str) -> Dim:
-    """Parse a dimension without evaluating code; a text that is no arithmetic expression is a name as it stands."""
+    """Read a dimension without evaluating code; a text that is no arithmetic expression is a name as it stands."""
     if text.isidentifier():
-        symbol: Dim = _symbol(text)
-        return symbol
-    if not text.strip():
-        raise DimensionError("a dimension cannot be an empty string; expected a name such as 'batch', or None")
-    if len(text) <= 500:
+        return _named(text)
+    if not any(character.isalpha() or character == "_" for character in text):
+        if text.isascii() and text.isdigit() and len(text) < 20:
+            return int(text)
+        raise DimensionError(f"a dimension cannot be {text!r}; expected an integer, a name such as 'batch', or None")
+    if len(text) <= MAX_TEXT:
         try:
-            return canonical(_from_ast(ast.parse(text.strip(), mode="eval").body, 0))
-        except (SyntaxError, ValueError, ZeroDivisionError, TypeError, RecursionError, MemoryError):
-            pass
-    fallback: Dim = _symbol(text)
-    return fallback
+            return _from_expression(_from_ast(ast.parse(text, mode="eval").body, 0))
+        except (SyntaxError, ValueError, TypeError, ZeroDivisionError, RecursionError, MemoryError):
+            return _named(text)
+    return _named(text)
 
 
-def _calls() -> dict[str, Callable[..., Any]]:
+def _named(name: str) -> Dim:
+    if _RESERVED.fullmatch(name):
+        raise DimensionError(f"a dimension cannot be named {name!r}; graphc names unknown dimensions so. Use None.")
+    symbol: Dim = _symbol(name)
+    return symbol
+
+
+def _call(name: str, arguments: list[Any]) -> Any:
     import sympy
 
-    return {"floor": sympy.floor, "ceiling": sympy.ceiling, "Max": sympy.Max, "Min": sympy.Min, "Mod": sympy.Mod}
-
-
-def _floordiv(a: Any, b: Any) -> Any:
-    import sympy
-
-    return sympy.floor(sympy.sympify(a) / b)
+    match name, arguments:
+        case "floor", [a]:
+            return _floor(a)
+        case "ceiling", [a]:
+            return _ceiling(a)
+        case "Mod", [a, b]:
+            return sympy.Mod(a, b)
+        case "Max" | "Min", [_, *_]:
+            return sympy.Max(*arguments) if name == "Max" else sympy.Min(*arguments)
+    raise ValueError(f"{name} of {len(arguments)} arguments is no dimension arithmetic")
 
 
 def _truediv(a: Any, b: Any) -> Any:
+    return _exact(a) / b
+
+
+def _exact(a: Any) -> Any:
     import sympy
 
-    return sympy.sympify(a) / b
+    return sympy.sympify(a)
+
+
+def _floordiv(a: Any, b: Any) -> Any:
+    return _floor(_truediv(a, b))
+
+
+def _floor(a: Any) -> Any:
+    """`floor(a)` with the whole part of the constant in front, and a floor within a floor flattened."""
+    import sympy
+
+    constant, rest = sympy.expand(a).as_coeff_Add()
+    inner, factor = _inner_floor(rest)
+    if inner is not None and (constant * factor).is_integer:  # floor((floor(x) + c) / n) = floor((x + c) / n)
+        constant, rest = sympy.expand(inner / factor + constant).as_coeff_Add()
+    whole = sympy.floor(constant)
+    return sympy.floor(rest + constant - whole) + whole
+
+
+def _ceiling(a: Any) -> Any:
+    """`ceiling(a)` as a floor: `ceiling(p / q) = floor((p + q - 1) / q)` for integers p and q."""
+    import sympy
+
+    parts = sympy.Add.make_args(sympy.expand(a))
+    q = sympy.ilcm(1, *(part.as_coeff_Mul()[0].q for part in parts if part.as_coeff_Mul()[0].is_Rational))
+    if sympy.expand(a * q).is_integer:
+        return _floor(a + sympy.Rational(q - 1, q))
+    return -_floor(-a)
+
+
+def _inner_floor(rest: Any) -> tuple[Any, Any]:
+    """`(x, n)` if `rest` is `floor(x) / n` for an integer n, else `(None, None)`."""
+    import sympy
+
+    coefficient, factor = rest.as_coeff_Mul()
+    if isinstance(factor, sympy.floor) and coefficient.p == 1:
+        return factor.args[0], coefficient.q
+    return None, None
 
 
 def _modulo(a: Any, b: Any) -> Any:
@@ -158,7 +223,7 @@ def _modulo(a: Any, b: Any) -> Any:
 
 
 def _power(a: Any, b: Any) -> Any:
-    if not (isinstance(b, int) and 0 <= b <= 16):
+    if not (isinstance(b, int) and 0 <= b <= 16) or not (isinstance(a, int) or a.is_Symbol or a.is_Function):
         raise ValueError("only small constant powers make dimensions")
     return a**b
 
@@ -178,82 +243,134 @@ def _from_ast(node: ast.expr, depth: int) -> Any:
     if depth > 50:
         raise ValueError("too deep")
     match node:
-        case ast.Constant(value=int(number)) if not isinstance(number, bool) and abs(number) < 2**63:
-            return number
+        case ast.Constant(value=int(number)) if not isinstance(number, bool):
+            return _limited(number)
         case ast.Name(id=name):
-            return _symbol(name)
+            return _named(name)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            return _OPERATORS[type(op)](_from_ast(left, depth + 1), _from_ast(right, depth + 1))
+            return _limited(_OPERATORS[type(op)](_from_ast(left, depth + 1), _from_ast(right, depth + 1)))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return -_from_ast(operand, depth + 1)
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _calls():
-            return _calls()[name](*(_from_ast(argument, depth + 1) for argument in arguments))
+        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
+            return _limited(_call(name, [_from_ast(argument, depth + 1) for argument in arguments]))
     raise ValueError(f"{ast.dump(node)} is no dimension arithmetic")
+
+
+def _limited(expr: Any) -> Any:
+    """`expr` expanded. Raises ValueError when it grows beyond what a dimension ever needs."""
+    result = canonical(expr)
+    if isinstance(result, int):
+        if abs(result) >= 2**63:
+            raise ValueError("no 64-bit integer")
+    elif len(result.args) > MAX_TERMS:
+        raise ValueError("too many terms")
+    return result
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------------
 
 
 def add(a: Dim, b: Dim) -> Dim:
     """`a + b`."""
+    return a + b if isinstance(a, int) and isinstance(b, int) else _add(a, b)
+
+
+@_remember
+def _add(a: Dim, b: Dim) -> Dim:
     return canonical(a + b)
 
 
 def subtract(a: Dim, b: Dim) -> Dim:
     """`a - b`; may be negative, as intermediate arithmetic is."""
+    return a - b if isinstance(a, int) and isinstance(b, int) else _subtract(a, b)
+
+
+@_remember
+def _subtract(a: Dim, b: Dim) -> Dim:
     return canonical(a - b)
 
 
 def multiply(a: Dim, b: Dim) -> Dim:
     """`a * b`."""
+    return a * b if isinstance(a, int) and isinstance(b, int) else _multiply(a, b)
+
+
+@_remember
+def _multiply(a: Dim, b: Dim) -> Dim:
     return canonical(a * b)
 
 
 def floor_div(a: Dim, b: Dim) -> Dim:
     """`a // b`, exact: `floor(a / b)` stays symbolic where it cannot be decided."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a // b
+    return a // b if isinstance(a, int) and isinstance(b, int) else _floor_div(a, b)
+
+
+@_remember
+def _floor_div(a: Dim, b: Dim) -> Dim:
     return canonical(_floordiv(a, b))
 
 
 def ceil_div(a: Dim, b: Dim) -> Dim:
     """`ceil(a / b)`."""
-    if isinstance(a, int) and isinstance(b, int):
-        return -(-a // b)
-    import sympy
+    if isinstance(b, int) and b > 0:
+        return floor_div(add(a, b - 1), b)
+    return multiply(-1, floor_div(multiply(-1, a), b))
 
-    return canonical(sympy.ceiling(sympy.sympify(a) / b))
+
+@_remember
+def floor(a: Dim) -> Dim:
+    """The largest integer not above `a`, an expression that may have fractions."""
+    return canonical(_floor(_exact(a)))
+
+
+@_remember
+def ceiling(a: Dim) -> Dim:
+    """The smallest integer not below `a`, an expression that may have fractions."""
+    return canonical(_ceiling(_exact(a)))
+
+
+def modulo(a: Dim, b: Dim) -> Dim:
+    """`a % b`, for positive `b`."""
+    return a % b if isinstance(a, int) and isinstance(b, int) else _mod(a, b)
+
+
+@_remember
+def _mod(a: Dim, b: Dim) -> Dim:
+    return canonical(_modulo(a, b))
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
     """`max(a, b)`."""
-    if isinstance(a, int) and isinstance(b, int):
-        return max(a, b)
-    import sympy
-
-    return canonical(sympy.Max(a, b))
+    return max(a, b) if isinstance(a, int) and isinstance(b, int) else _extreme("Max", a, b)
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
     """`min(a, b)`."""
-    if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
-    import sympy
+    return min(a, b) if isinstance(a, int) and isinstance(b, int) else _extreme("Min", a, b)
 
-    return canonical(sympy.Min(a, b))
+
+@_remember
+def _extreme(name: str, a: Dim, b: Dim) -> Dim:
+    return canonical(_call(name, [a, b]))
 
 
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of all dimensions, 1 for none: the number of elements of a shape."""
     result: Dim = 1
     for d in dims:
-        result = result * d
-    return canonical(result)
+        result = multiply(result, d)
+    return result
 
 
 def provably_different(a: Dim, b: Dim) -> bool:
     """True when no values of the symbols make `a` and `b` equal, as far as their difference shows."""
     if isinstance(a, int) and isinstance(b, int):
         return a != b
-    if a is b:
-        return False
+    return a is not b and _differ(a, b)
+
+
+@_remember
+def _differ(a: Dim, b: Dim) -> bool:
     difference = subtract(a, b)
     return difference != 0 if isinstance(difference, int) else bool(difference.is_nonzero)
 
@@ -263,20 +380,25 @@ def broadcast(a: Dim, b: Dim) -> Dim | None:
 
     Where it cannot be decided whether `a` and `b` are equal or one of them is 1, the larger one is the answer.
     """
-    if a is b or a == b:
+    if a is b:
         return a
-    if a == 1:
-        return b
-    if b == 1:
-        return a
-    if a == 0 or b == 0:
-        return 0 if not (isinstance(a, int) and isinstance(b, int)) else None
-    if provably_different(a, b):
-        return None
+    if isinstance(a, int) and isinstance(b, int):
+        return a if b in (a, 1) else b if a == 1 else None
     if isinstance(a, int):
-        return a
+        a, b = b, a
     if isinstance(b, int):
-        return b
+        if b == 1:
+            return a
+        return None if b != 0 and provably_different(a, b) and provably_different(a, 1) else b
+    return _broadcast(a, b)
+
+
+@_remember
+def _broadcast(a: Dim, b: Dim) -> Dim | None:
+    if a == b:
+        return a
+    if provably_different(a, b) and provably_different(a, 1) and provably_different(b, 1):
+        return None
     return maximum(a, b)
 
 
@@ -293,7 +415,9 @@ def evaluate(d: Dim, sizes: Mapping[str, int]) -> Dim:
     """`d` with the given symbols replaced by numbers; an `int` when all of its symbols are given."""
     if isinstance(d, int):
         return d
-    return canonical(d.subs({_symbol(name): size for name, size in sizes.items()}))
+    import sympy
+
+    return canonical(d.xreplace({_symbol(name): sympy.Integer(size) for name, size in sizes.items()}))
 
 
 def solve(d: Dim, size: int) -> tuple[str, int] | None:
