@@ -22,9 +22,9 @@ from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
 from passes.unbroadcast import can_unbroadcast, unbroadcast
 from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, rule_of
-from passes.vjp.registry import Contribution
+from passes.vjp.registry import Contribution, is_selective
 
-__all__ = ["grad", "value_and_grad", "vjp"]
+__all__ = ["grad", "pullback", "reached_from", "value_and_grad", "vjp"]
 
 Name = TypeVar("Name", bound=object)
 
@@ -124,19 +124,33 @@ def _backward(
             raise DifferentiationError(
                 f"grad: {_name(t)} is {t.type}; a gradient exists for floating-point tensors only{location()}"
             )
-    order = topological(outputs)
-    flow = _Flow(order, wrt)
-    for output, seed in zip(outputs, _seeds(outputs, cotangents), strict=True):
-        flow.receive(output, seed)
+    found = pullback(outputs, wrt, _seeds(outputs, cotangents))
+    return [_unused(t, outputs, unused) if g is None else g for t, g in zip(wrt, found, strict=True)]
+
+
+def pullback(outputs: Sequence[Tensor], wrt: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+    """What :func:`vjp` computes, for rules of operators that hold graphs: None where no gradient arrives.
+
+    `cotangents` has the dtypes and shapes of `outputs`. Raises DifferentiationError for operators without a rule.
+    """
+    flow = _Flow(topological(outputs), wrt)
+    for output, cotangent in zip(outputs, cotangents, strict=True):
+        flow.receive(output, cotangent)
     flow.check_rules(outputs)
     found = flow.sweep()
-    return [found[t] if t in found else _unused(t, outputs, order, unused) for t in wrt]
+    return [found.get(t) for t in wrt]
+
+
+def reached_from(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[bool]:
+    """For each output, whether a gradient may flow from it to one of `wrt`, as far as operators and types tell."""
+    flow = _Flow(topological(outputs), wrt)
+    return [flow.leads_to_wrt(t) for t in outputs]
 
 
 class _Flow:
     """The reverse sweep: which nodes a gradient passes on its way to `wrt`, and what each has received so far."""
 
-    def __init__(self, order: list[Node], wrt: list[Tensor]) -> None:
+    def __init__(self, order: list[Node], wrt: Sequence[Tensor]) -> None:
         self.order = order
         self.wanted = set(wrt)
         self.sources = {t.node for t in wrt}
@@ -198,7 +212,10 @@ class _Flow:
         rule = rule_of(node)
         if rule is None:  # only what cannot be reached has none; see check_rules
             return
-        result = rule(node, *slots)
+        if is_selective(rule):
+            result = rule(node, *slots, wanted=[t is not None and self.leads_to_wrt(t) for t in node.inputs])
+        else:
+            result = rule(node, *slots)
         contributions: Sequence[Contribution] = result if isinstance(result, (tuple, list)) else (result,)
         # a rule may speak of optional inputs that are not given
         for t, contribution in zip(node.inputs, contributions, strict=False):
@@ -262,9 +279,10 @@ def _same_shape(a: TensorType, b: TensorType) -> bool:
     )
 
 
-def _unused(t: Tensor, outputs: Sequence[Tensor], order: list[Node], unused: str) -> Tensor:
+def _unused(t: Tensor, outputs: Sequence[Tensor], unused: str) -> Tensor:
     if unused == "zero":
         return F.zeros_like(t)
+    order = topological(outputs)
     hint = "Leave it out, or pass unused='zero' for a gradient of zeros."
     if t.node not in order:
         raise DifferentiationError(

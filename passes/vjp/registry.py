@@ -30,6 +30,7 @@ __all__ = [
     "Rule",
     "carries_gradient",
     "is_differentiable",
+    "is_selective",
     "nondifferentiable",
     "operand",
     "optional",
@@ -43,6 +44,7 @@ Contribution: TypeAlias = "Tensor | Callable[[], Tensor | None] | None"
 Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 
 _RULES: dict[str, Rule] = {}
+_SELECTIVE: set[Rule] = set()
 _FAMILIES = ("arithmetic", "transcendental", "activation", "linalg", "reduction", "layout", "indexing", "loss")
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
@@ -68,10 +70,16 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
 _REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in names}
 
 
-def vjp(*operators: str) -> Callable[[Rule], Rule]:
-    """Register the decorated rule for `operators`."""
+def vjp(*operators: str, selective: bool = False) -> Callable[[Rule], Rule]:
+    """Register the decorated rule for `operators`.
+
+    A `selective` rule takes the keyword `wanted`: for each input, whether its cotangent is of use. Rules that compute
+    all contributions in one place, such as the body of a loop, leave out what nobody needs.
+    """
 
     def register(function: Rule) -> Rule:
+        if selective:
+            _SELECTIVE.add(function)
         for name in operators:
             if name in _RULES:
                 raise ValueError(f"{name} has a gradient rule already")
@@ -98,6 +106,11 @@ def rule_of(node: Node) -> Rule | None:
     if node.domain != "":
         return None
     return rules().get(node.op) or (vjp_of_body if has_body(node.op) else None)
+
+
+def is_selective(rule: Rule) -> bool:
+    """Whether a rule takes the keyword `wanted`."""
+    return rule in _SELECTIVE
 
 
 def nondifferentiable(node: Node) -> str | None:
