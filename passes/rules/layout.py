@@ -1,0 +1,165 @@
+"""Transpose, Concat, Split, Slice and Gather that undo one another or do nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from graphc import functional as F
+from graphc.ir import dims
+from graphc.ir.build import apply
+from graphc.ir.dims import Dim
+from graphc.ir.node import Node, Tensor
+from passes.rewrite import rule
+from passes.rules.match import first, integers, optional, same_shape, shape_of
+
+
+def _permutation(node: Node) -> tuple[int, ...] | None:
+    """The order of axes of a Transpose, None when neither it nor the rank is known."""
+    given: tuple[int, ...] | None = node.attrs.get("perm")
+    if given is not None:
+        return given
+    shape = shape_of(first(node))
+    return None if shape is None else tuple(reversed(range(len(shape))))
+
+
+@rule("Transpose", name="identity-transpose")
+def _identity_transpose(node: Node) -> Tensor | None:
+    """Transpose(x) -> x where no axis moves."""
+    permutation = _permutation(node)
+    return first(node) if permutation is not None and permutation == tuple(range(len(permutation))) else None
+
+
+@rule("Transpose", name="transpose-of-transpose", below=("Transpose",))
+def _transpose_of_transpose(node: Node) -> Tensor | None:
+    """Transpose(Transpose(x)) -> Transpose(x), or x when the second undoes the first."""
+    below = first(node)
+    if below.op != "Transpose":
+        return None
+    outer, inner = _permutation(node), _permutation(below.node)
+    if outer is None or inner is None:
+        return None
+    return F.transpose(first(below.node), [inner[axis] for axis in outer])
+
+
+@rule("Concat", name="concat-of-one")
+def _concat_of_one(node: Node) -> Tensor | None:
+    """Concat(x) -> x."""
+    return first(node) if len(node.inputs) == 1 else None
+
+
+@rule("Concat", name="concat-of-split", below=("Split",))
+def _concat_of_split(node: Node) -> Tensor | None:
+    """Concat(*Split(x)) -> x along the same axis."""
+    split = first(node).node
+    if split.op != "Split" or split.domain or node.inputs != split.outputs:
+        return None
+    x = first(split)
+    return x if same_shape(x, node.out()) and _axis(node, x) == _axis(split, x) else None
+
+
+def _axis(node: Node, x: Tensor) -> int:
+    axis: int = node.attrs["axis"]
+    return axis % x.ndim
+
+
+@rule("Split", name="split-of-concat", below=("Concat",))
+def _split_of_concat(node: Node) -> Sequence[Tensor | None] | None:
+    """Split(Concat(a, b)) -> a, b where the parts are of the same sizes."""
+    joined = first(node)
+    if joined.op != "Concat" or shape_of(joined) is None or _axis(node, joined) != _axis(joined.node, joined):
+        return None
+    parts = [t for t in joined.node.inputs if t is not None]
+    fits = len(parts) == len(node.types) and all(map(same_shape, parts, node.outputs))
+    return parts if fits else None
+
+
+@rule("Split", name="split-into-one")
+def _split_into_one(node: Node) -> Tensor | None:
+    """Split(x) into one part -> x."""
+    return first(node) if len(node.types) == 1 else None
+
+
+@rule("Slice", name="slice-of-everything")
+def _slice_of_everything(node: Node) -> Tensor | None:
+    """x[:] -> x."""
+    x = first(node)
+    return x if _steps_are_one(node) and same_shape(x, node.out()) else None
+
+
+def _steps_are_one(node: Node) -> bool:
+    steps = optional(node, 4)
+    found = [1] if steps is None else integers(steps)
+    return found is not None and all(step == 1 for step in found)
+
+
+@rule("Slice", name="slice-of-concat", below=("Concat",))
+def _slice_of_concat(node: Node) -> Tensor | None:
+    """Concat(a, b, axis)[from where b starts to where it ends] -> b."""
+    joined = first(node)
+    shape = shape_of(joined)
+    starts, ends, axes = (_values(optional(node, position)) for position in (1, 2, 3))
+    if joined.op != "Concat" or shape is None or starts is None or ends is None or len(starts) != 1:
+        return None
+    axis = axes[0] if axes is not None else 0
+    if not isinstance(axis, int) or axis % len(shape) != _axis(joined.node, joined) or not _steps_are_one(node):
+        return None
+    total = shape[axis]
+    start, end = (_position(bound, total) for bound in (starts[0], ends[0]))
+    begin: Dim = 0
+    for part in joined.node.inputs:
+        assert part is not None
+        finish = dims.add(begin, part.shape[axis])
+        if begin == start and finish == end and same_shape(part, node.out()):
+            return part
+        begin = finish
+    return None
+
+
+def _values(t: Tensor | None) -> list[Dim] | None:
+    return None if t is None or t.values is None else list(t.values.ravel())
+
+
+def _position(bound: Dim, total: Dim) -> Dim:
+    """A bound of a slice as a position: counted from the end when negative, and not beyond it."""
+    if not isinstance(bound, int):
+        return bound
+    if bound < 0:
+        return dims.add(bound, total)
+    return min(bound, total) if isinstance(total, int) else total if bound >= 2**31 - 1 else bound
+
+
+@rule("Shape", name="shape-of-equal-shape")
+def _shape_of_equal_shape(node: Node) -> Tensor | None:
+    """Shape(f(x)) -> Shape(x) where the shapes are equal: f(x) need not be computed for it."""
+    return _of_equal_shape(node)
+
+
+@rule("Size", name="size-of-equal-shape")
+def _size_of_equal_shape(node: Node) -> Tensor | None:
+    """Size(f(x)) -> Size(x) where the shapes are equal."""
+    return _of_equal_shape(node)
+
+
+def _of_equal_shape(node: Node) -> Tensor | None:
+    start = x = first(node)
+    while True:
+        below = next((t for t in x.node.inputs if t is not None and same_shape(t, x)), None)
+        if below is None:
+            break
+        x = below
+    return None if x == start else apply(node.op, (x,), node.attrs).out()
+
+
+@rule("Gather", name="gather-of-shape", below=("Shape",))
+def _gather_of_shape(node: Node) -> Tensor | None:
+    """Shape(x)[[i]] -> Shape(x, start=i, end=i+1)."""
+    shape, indices = first(node), optional(node, 1)
+    index = integers(indices)
+    if shape.op != "Shape" or indices is None or index is None or len(index) != 1 or indices.ndim != 1:
+        return None
+    x = first(shape.node)
+    rank = None if shape_of(x) is None else x.ndim
+    if rank is None or shape.node.attrs["start"] != 0 or shape.node.attrs.get("end") is not None:
+        return None
+    at = index[0] % rank
+    return apply("Shape", (x,), {"start": at, "end": at + 1}).out()

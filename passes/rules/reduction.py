@@ -1,0 +1,93 @@
+"""Reductions over nothing, over axes of size 1, of reductions and of repeated values."""
+
+from __future__ import annotations
+
+from graphc import functional as F
+from graphc.ir import dims
+from graphc.ir.build import apply
+from graphc.ir.node import Node, Tensor
+from passes.rewrite import rule
+from passes.rules.broadcasting import unexpanded
+from passes.rules.match import first, number_like, reduce, reduced_axes, same_shape, shape_of
+from passes.rules.views import VIEWS, view
+
+_OF_ONE_IS_ITSELF = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
+"""Reductions of a single element that give that element; those of parts can be reduced again."""
+
+
+@rule(*_OF_ONE_IS_ITSELF, name="reduce-nothing")
+def _reduce_nothing(node: Node) -> Tensor | None:
+    """ReduceSum(x) over axes of size 1, or over none -> x, without these axes unless they are kept."""
+    x, axes = first(node), reduced_axes(node)
+    shape, out = shape_of(x), shape_of(node.out())
+    if axes is None or shape is None or out is None or any(shape[axis] != 1 for axis in axes):
+        return None
+    return view(x, out)
+
+
+@rule(*_OF_ONE_IS_ITSELF, name="reduce-of-reduce", absorbs=0)
+def _reduce_of_reduce(node: Node) -> Tensor | None:
+    """ReduceSum(ReduceSum(x)) -> ReduceSum(x) over the axes of both; likewise means, products, extrema."""
+    below = first(node)
+    if below.op != node.op:
+        return None
+    x = first(below.node)
+    outer, inner, shape = reduced_axes(node), reduced_axes(below.node), shape_of(x)
+    if outer is None or inner is None or shape is None or not outer or not inner:
+        return None
+    keeps = bool(node.attrs["keepdims"])
+    if below.node.attrs["keepdims"]:
+        if not keeps and not set(inner) <= set(outer):
+            return None  # some axes would stay, others go
+    elif keeps:
+        return None
+    else:
+        rest = [axis for axis in range(len(shape)) if axis not in inner]
+        outer = [rest[axis] for axis in outer]
+    return reduce(node.op, x, sorted({*outer, *inner}), keeps)
+
+
+@rule("ReduceSum", name="sum-of-repeated", below=("ConstantOfShape", "Expand"))
+def _sum_of_repeated(node: Node) -> Tensor | None:
+    """ReduceSum(Expand(s)) -> s * n where exactly the n-fold repetition is summed up."""
+    s, out = _summed_repetition(node), shape_of(node.out())
+    if s is None or out is None:
+        return None
+    sizes = [shape_of(first(node))[axis] for axis in reduced_axes(node) or ()]  # type: ignore[index]
+    count = dims.product(sizes)
+    number = number_like(count, s.dtype) if isinstance(count, int) and count > 0 else None
+    return None if number is None else view(F.multiply(s, number), out)
+
+
+@rule("ReduceMean", name="mean-of-repeated", below=("ConstantOfShape", "Expand"))
+def _mean_of_repeated(node: Node) -> Tensor | None:
+    """ReduceMean(Expand(s)) -> s where exactly the repetition is averaged."""
+    s, out = _summed_repetition(node), shape_of(node.out())
+    return None if s is None or out is None else view(s, out)
+
+
+def _summed_repetition(node: Node) -> Tensor | None:
+    """The tensor that the input repeats the reduced axes and no other, where none is empty."""
+    axes, shape = reduced_axes(node), shape_of(first(node))
+    s, target = unexpanded(first(node))
+    own = shape_of(s)
+    if target is None or axes is None or shape is None or own is None:
+        return None
+    padded = (1,) * (len(shape) - len(own)) + own
+    for axis, (before, after) in enumerate(zip(padded, shape, strict=True)):
+        if before != (1 if axis in axes else after) or after == 0:
+            return None
+    return s
+
+
+@rule(*VIEWS, name="keepdims-by-the-reduction", absorbs=0)
+def _keepdims_by_the_reduction(node: Node) -> Tensor | None:
+    """Unsqueeze(ReduceSum(x)) -> ReduceSum(x, keepdims=1), and Squeeze the other way round."""
+    below = first(node)
+    if not below.op.startswith("Reduce") or below.node.domain:
+        return None
+    axes = reduced_axes(below.node)
+    if not axes:
+        return None
+    other = apply(below.op, below.node.inputs, {**below.node.attrs, "keepdims": 1 - below.node.attrs["keepdims"]}).out()
+    return other if same_shape(other, node.out()) else None
