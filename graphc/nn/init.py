@@ -12,7 +12,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -80,6 +80,9 @@ class Initializer:
         if not dtype.is_float and not np.array_equal(array, values):
             raise DTypeError(f"{self!r} gives values that {dtype} cannot hold{location()}")
         return array
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self  # immutable
 
     def __repr__(self) -> str:
         cls = type(self)

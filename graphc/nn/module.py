@@ -15,6 +15,7 @@ path is its class in lower case with the first number that is free among those p
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -195,6 +196,23 @@ class Module:
                     set_label(made, _join(module._path, name))
                 module._unqualified.clear()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """An independent module of the same structure: with parameters of its own, not yet named by a path."""
+        new = memo[id(self)] = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor) and value.node.is_parameter:
+                fresh = memo.get(id(value.node))  # tied parameters stay tied
+                if fresh is None:
+                    attrs = value.node.attrs
+                    fresh = memo[id(value.node)] = build.parameter(
+                        name, value.shape, attrs["initializer"], dtype=value.dtype, trainable=attrs["trainable"]
+                    )
+                    new._unqualified[name] = fresh
+                setattr(new, name, fresh)
+            elif name not in ("_path", "_unqualified"):
+                setattr(new, name, copy.deepcopy(value, memo))
+        return new
+
     def _title(self) -> str:
         """How errors call this module: its class and path."""
         return f"{type(self).__name__} {self._path!r}" if self._path else type(self).__name__
@@ -229,6 +247,6 @@ def _free_prefix(class_name: str, arguments: tuple[object, ...]) -> str:
 def _tensors(value: object) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
+    elif isinstance(value, (list, tuple, dict)):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)

@@ -151,6 +151,7 @@ def test_a_parameter_without_elements_draws_nothing() -> None:
 
 def test_gains_are_those_of_the_literature() -> None:
     assert calculate_gain("relu") == math.sqrt(2)
+    assert calculate_gain("selu") == 0.75
     assert calculate_gain("leaky_relu", 0.2) == math.sqrt(2 / 1.04)
     with pytest.raises(gc.OperatorError, match="the nonlinearity is 'swish'; expected one of linear, "):
         calculate_gain("swish")

@@ -90,16 +90,29 @@ def test_unnamed_outermost_modules_are_numbered_after_the_first() -> None:
 def test_numbering_skips_names_that_are_taken() -> None:
     h = nn.Linear(4, name="linear_1")(nn.Linear(4)(image()))
     assert names(nn.Linear(1)(h))[-2:] == ["linear_2.weight", "linear_2.bias"]
+    h = nn.Linear(4, name="linear_10")(nn.Linear(4)(image()))
+    assert names(nn.Linear(1)(h))[-2:] == ["linear_1.weight", "linear_1.bias"]
 
 
-def test_numbering_sees_tensors_in_lists_and_keywords() -> None:
+def test_a_name_replaces_a_position_in_a_list() -> None:
+    class Stack(nn.Module):
+        def __init__(self) -> None:
+            self.layers = [nn.Linear(3, name="first"), nn.Linear(2)]
+
+        def forward(self, x):
+            return self.layers[1](self.layers[0](x))
+
+    assert names(Stack()(image())) == ["first.weight", "first.bias", "layers.1.weight", "layers.1.bias"]
+
+
+def test_numbering_sees_tensors_in_collections_and_keywords() -> None:
     class Sum(nn.Module):
         def forward(self, xs, extra):
-            return (xs[0] + extra) * self.parameter("gain", ())
+            return (xs["a"][0] + extra) * self.parameter("gain", ())
 
     h = nn.Linear(4)(image())
-    assert "sum_1.gain" in names(Sum()([h], gc.ones((4,))))
-    assert "sum_1.gain" in names(Sum()([gc.ones((4,))], extra=h))
+    assert "sum_1.gain" in names(Sum()({"a": [h]}, gc.ones((4,))))
+    assert "sum_1.gain" in names(Sum()({"a": [gc.ones((4,))]}, extra=h))
 
 
 def test_two_unnamed_models_in_one_graph_are_told_to_take_names() -> None:
@@ -258,11 +271,35 @@ def test_state_that_is_not_trainable_is_listed_and_marked() -> None:
     assert graph.trainable == {}
 
 
-def test_an_uncalled_module_can_be_copied() -> None:
-    block = Block(3)
-    net = nn.Sequential(*[copy.deepcopy(block) for _ in range(2)])
-    net(image())
-    assert len(net.state_names()) == 8
+def test_copies_are_independent_and_named_where_they_are_used() -> None:
+    block = Block(8)
+    block(image())
+    net = nn.Sequential(*[copy.deepcopy(block) for _ in range(2)], nn.Linear(8, 8))
+    copied = copy.deepcopy(net)
+    for model in (net, copied):
+        model(image())
+        assert model.state_names() == [
+            *(f"{i}.{layer}.{p}" for i in (0, 1) for layer in ("second", "first") for p in ("weight", "bias")),
+            "2.weight",
+            "2.bias",
+        ]
+    everything = [*block.parameters(), *net.parameters(), *copied.parameters()]
+    assert len(set(everything)) == len(everything) == 4 + 10 + 10
+    assert block.first.weight.node.attrs == net[0].first.weight.node.attrs
+
+
+def test_a_copied_option_is_the_same_tensor() -> None:
+    weight, x, y = gc.input("w", (8,)), image(), gc.input("y", ("batch",), "int64")
+    loss = nn.CrossEntropyLoss(weight)
+    assert copy.deepcopy(loss)(x, y) == loss(x, y)
+
+
+def test_tied_parameters_stay_tied_in_a_copy() -> None:
+    net = nn.Sequential(nn.Linear(8, 8, bias=False), nn.Linear(8, bias=False))
+    net[1].weight = net[0].weight
+    copied = copy.deepcopy(net)
+    assert names(copied(image())) == copied.state_names() == ["0.weight"]
+    assert copied[0].weight != net[0].weight
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
