@@ -11,7 +11,7 @@ from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like
-from passes.vjp.registry import Contribution, operand, optional, vjp
+from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
 @vjp("Slice")
@@ -93,15 +93,17 @@ def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
         order = [*range(axis, axis + rank), *range(axis), *range(axis + rank, g.ndim)]
         g = F.transpose(g, order)
     moved = [axis, *(a for a in range(x.ndim) if a != axis)]
-    zeros = F.zeros_like(x)
+    zeros = F.zeros_like(x, widened(g).dtype)
     target = F.transpose(zeros, moved) if axis else zeros
-    summed = apply("ScatterND", (target, F.unsqueeze(F.cast(indices, "int64"), -1), g), {"reduction": "add"}).out()
+    summed = _scatter_nd(target, F.unsqueeze(F.cast(indices, "int64"), -1), g)
     return [F.transpose(summed, [int(a) for a in np.argsort(moved)]) if axis else summed]
 
 
 @vjp("GatherElements")
 def _gather_elements(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [F.scatter_add(F.zeros_like(operand(node)), node.inputs[1], g, axis=node.attrs["axis"])]
+    wide = widened(g)
+    zeros = F.zeros_like(operand(node), wide.dtype)
+    return [F.cast(F.scatter_add(zeros, node.inputs[1], wide, axis=node.attrs["axis"]), g.dtype)]
 
 
 @vjp("GatherND")
@@ -112,7 +114,12 @@ def _gather_nd(node: Node, g: Tensor) -> Sequence[Contribution]:
         lead = apply("Shape", (indices,), {"end": -1}).out()
         parts = [_batch_positions(lead, axis, indices.ndim - 1) for axis in range(batch)]
         indices = F.concat([*parts, indices], axis=-1)
-    return [apply("ScatterND", (F.zeros_like(x), indices, g), {"reduction": "add"}).out()]
+    return [_scatter_nd(F.zeros_like(x, widened(g).dtype), indices, g)]
+
+
+def _scatter_nd(zeros: Tensor, indices: Tensor, g: Tensor) -> Tensor:
+    summed = apply("ScatterND", (zeros, indices, widened(g)), {"reduction": "add"}).out()
+    return F.cast(summed, g.dtype)
 
 
 def _batch_positions(lead: Tensor, axis: int, rank: int) -> Tensor:

@@ -10,7 +10,7 @@ from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like
-from passes.vjp.registry import Contribution, operand, optional, vjp
+from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
 @vjp("Reshape", "Flatten", "Squeeze")
@@ -96,9 +96,10 @@ def _pad_by_index(node: Node, g: Tensor) -> Tensor:
     positions = F.reshape(F.arange(count), F.shape_of(x))
     padded = (positions, operand(node, 1), None, optional(node, 3))
     sources = apply("Pad", padded, {"mode": node.attrs["mode"]}).out()
-    flat = F.zeros_like(F.reshape(x, (-1,)))
-    summed = F.scatter_add(flat, F.reshape(sources, (-1,)), F.reshape(g, (-1,)))
-    return reshape_like(summed, x)
+    wide = widened(g)
+    flat = F.zeros_like(F.reshape(x, (-1,)), wide.dtype)
+    summed = F.scatter_add(flat, F.reshape(sources, (-1,)), F.reshape(wide, (-1,)))
+    return F.cast(reshape_like(summed, x), g.dtype)
 
 
 @vjp("DepthToSpace")

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeAlias
 
+from graphc import functional as F
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, Type
 from passes.vjp.function_body import has_body, vjp_of_body
@@ -38,6 +39,7 @@ __all__ = [
     "rule_of",
     "rules",
     "vjp",
+    "widened",
 ]
 
 Contribution: TypeAlias = "Tensor | Callable[[], Tensor | None] | None"
@@ -148,3 +150,8 @@ def operand(node: Node, position: int = 0) -> Tensor:
 def optional(node: Node, position: int) -> Tensor | None:
     """An optional input, None where it is not given."""
     return node.inputs[position] if position < len(node.inputs) else None
+
+
+def widened(g: Tensor) -> Tensor:
+    """`g`, from half precision to float32: for scattered sums, which runtimes lack, and which lose much, in float16."""
+    return F.cast(g, "float32") if g.dtype.bits < 32 else g

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import onnx
 import pytest
 from vjp_cases import CASES, Case
 
 import graphc as gc
-from graphc.errors import DTypeError
-from graphc.ir.graph import topological
-from graphc.ir.node import Tensor
+from graphc.errors import DTypeError, UnavailableError
+from graphc.ir.graph import leaves, topological
+from graphc.ir.node import Node, Tensor
 from graphc.serial.export import to_model
-from passes.vjp import rules
+from passes.vjp import registry, rules
 
 
 def _differentiable(inputs: list[Tensor]) -> list[Tensor]:
@@ -50,3 +53,40 @@ def test_gradient_has_the_dtype_of_its_input_and_exports(case: Case, dtype: str)
 
 def test_every_rule_has_a_case() -> None:
     assert sorted(set(rules()) - {case.op for case in CASES}) == []
+
+
+@pytest.mark.parametrize("op", sorted(rules()))
+def test_a_rule_that_is_wrong_by_one_in_ten_thousand_is_noticed(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = rules()[op]
+
+    def wrong(node: Node, *cotangents: Tensor | None) -> Any:
+        return right(node, *[None if g is None else g * 1.0001 for g in cotangents])
+
+    monkeypatch.setitem(registry._RULES, op, wrong)
+    case = next(case for case in CASES if case.op == op)
+    inputs, outputs = _built(case, "float64") or _built(case, "float32")
+    with pytest.raises(AssertionError, match="is wrong: along a random direction"):
+        gc.testing.check_grads(outputs, _differentiable(inputs), case.feeds())
+
+
+@pytest.mark.parametrize("op", sorted(rules()))
+def test_float16_gradient_runs_in_onnxruntime(op: str) -> None:
+    case = next(case for case in CASES if case.op == op)
+    half, double = _built(case, "float16"), _built(case, "float64") or _built(case, "float32")
+    if half is None:
+        pytest.skip(f"{op} takes no float16")
+    feeds = {k: v.astype(np.float16).astype(v.dtype) for k, v in case.feeds().items()}
+    try:
+        found = _gradients(*half, feeds)
+    except UnavailableError:
+        pytest.skip(f"onnxruntime has no float16 kernel for the gradient of {op}")
+    expected = _gradients(*double, feeds, runtime="reference")
+    for g, e in zip(found, expected, strict=True):
+        assert g.dtype == np.float16
+        np.testing.assert_allclose(g.astype(np.float64), e, rtol=2e-2, atol=2e-2 * max(1.0, np.abs(e).max(initial=0.0)))
+
+
+def _gradients(inputs: list[Tensor], outputs: list[Tensor], feeds: dict[str, Any], **options: Any) -> list[Any]:
+    gradients = gc.vjp(outputs, _differentiable(inputs), [gc.ones_like(t) for t in outputs], unused="zero")
+    typed = {t: feeds[t.name].astype(t.dtype.numpy) for t in inputs if t in leaves(gradients)}
+    return gc.evaluate(gradients, typed, **options)
