@@ -65,15 +65,20 @@ class Dataset:
         """The shapes of the inputs for a batch of that many rows."""
         return {name: (rows, *array.shape[1:]) for name, array in self.arrays.items()}
 
+    def rows_per_batch(self, batch_size: int | None) -> int:
+        """`batch_size`, or all rows when it is None. Raises FeedError unless it is positive."""
+        if batch_size is not None and batch_size < 1:
+            raise FeedError(f"batch_size={batch_size}; expected a positive number, or None for all rows{location()}")
+        return batch_size or self.size
+
     def batches(
         self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
     ) -> Iterator[tuple[int, Rows]]:
-        """`(number of rows, rows)` of each batch from row `start` on; all rows at once when `batch_size` is None.
+        """`(number of rows, rows)` of each batch from row `start` on, `order` permuting the rows.
 
-        `order` permutes the rows. The last batch may be smaller; `drop_last` leaves such a one out, unless it
-        is the only one.
+        The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
         """
-        size = self.size if batch_size is None else batch_size
+        size = self.rows_per_batch(batch_size)
         for first in range(start, self.size, size):
             rows = min(size, self.size - first)
             if rows < size and drop_last and first:

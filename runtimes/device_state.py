@@ -56,5 +56,7 @@ class DeviceState:
 
     def write(self, state: State) -> None:
         """Replace all current values. Raises StateError, before any is replaced, when `state` does not match."""
+        other = self.side ^ 1  # what is current stays whole until all is written, should there be an interruption
         for name, array in match_state(state, self.graph, exact=True).items():
-            buffers.fill(self.sides[self.side][name], np.asarray(array, order="C"))
+            buffers.fill(self.sides[other][name], np.asarray(array, order="C"))
+        self.side = other

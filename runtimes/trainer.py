@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 import graphc
-from graphc.errors import FeedError, NonFiniteError, ShapeError, StateError
+from graphc.errors import NonFiniteError, ShapeError, StateError
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
@@ -159,16 +159,12 @@ class Trainer:
             verbose: True prints a line for each epoch, False nothing; None prints, with a progress bar, in terminals.
 
         Raises:
-            FeedError: the data do not match the inputs of the loss, or are empty.
+            FeedError: the data do not match the inputs of the loss, or are empty, or `batch_size` is not positive.
             NonFiniteError: the loss became NaN or infinite; the trainer's state is that before the failing step.
         """
         train = Dataset(data, self._inputs, check_nan=self._check_nan)
         held_out = None if validation is None else Dataset(validation, self._inputs, check_nan=self._check_nan)
-        if batch_size is not None and batch_size < 1:
-            raise FeedError(
-                f"fit: batch_size={batch_size}; expected a positive number, or None for all rows{location()}"
-            )
-        size = batch_size or train.size
+        size = train.rows_per_batch(batch_size)
         calls = list(callbacks)
         history = History()
         self._stopped = False

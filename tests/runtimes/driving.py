@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
 import graphc as gc
 from graphc import nn
@@ -23,8 +22,7 @@ class Problem(NamedTuple):
         return gc.Trainer(self.loss, **options)
 
 
-@pytest.fixture(scope="session")
-def problem() -> Problem:
+def make_problem() -> Problem:
     x = gc.input("x", ("batch", 5))
     y = gc.input("y", ("batch",), dtype="int64")
     logits = nn.Sequential(nn.Linear(16), nn.Tanh(), nn.Linear(3), name="mlp")(x)
@@ -32,6 +30,9 @@ def problem() -> Problem:
     inputs = rng.standard_normal((70, 5)).astype(np.float32)
     labels = (inputs @ rng.standard_normal((5, 3))).argmax(axis=1)
     return Problem(x, logits, nn.cross_entropy(logits, y), gc.metrics.accuracy(logits, y), {"x": inputs, "y": labels})
+
+
+PROBLEM = make_problem()
 
 
 def same_state(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
