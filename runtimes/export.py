@@ -65,7 +65,7 @@ def export(
         VerificationError: the file does not compute what its graph computes; nothing is written then.
     """
     with Replacing(path) as fresh:
-        graph = as_graph(outputs)
+        graph = as_graph(outputs, named=True)
         values = match_state(state or {}, graph)
         described = {VERSION_KEY: graphc.__version__, **(metadata or {})}
         model = to_model(graph, state=values, opset=opset, metadata=described)

@@ -14,13 +14,19 @@ __all__ = ["Outputs", "as_graph", "restructure"]
 Outputs: TypeAlias = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | Graph
 
 
-def as_graph(outputs: Outputs) -> Graph:
-    """The graph that computes `outputs`, without updates, its fed inputs first. Raises GraphError."""
+def as_graph(outputs: Outputs, *, named: bool = False) -> Graph:
+    """The graph that computes `outputs`, without updates, its fed inputs first.
+
+    With `named`, its outputs bear the names of a dictionary; without, a dictionary may use the names of inputs, as that
+    of gradients by parameter does. Raises GraphError.
+    """
     if isinstance(outputs, Graph):
         if not outputs.updates:
             return outputs
-        named = dict(zip(outputs.output_names, outputs.outputs, strict=True))
-        return graphs.graph(named, list(outputs.feeds.values()), name=outputs.name)
+        results = dict(zip(outputs.output_names, outputs.outputs, strict=True))
+        return graphs.graph(results, list(outputs.feeds.values()), name=outputs.name)
+    if isinstance(outputs, Mapping) and not named:
+        return graphs.graph(list(outputs.values()))
     return graphs.graph(outputs)
 
 

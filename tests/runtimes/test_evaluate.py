@@ -38,6 +38,12 @@ def test_inputs_constants_and_repeated_outputs_can_be_asked_for(runtime):
     assert [r.item() for r in results] == [1, 1, 5, 7]
 
 
+def test_a_dictionary_may_use_the_names_of_inputs():
+    x, w = gc.input("x", ()), gc.parameter("w", (), np.float32(3))
+    gradients = gc.grad(x * w * w, {"x": x, "w": w})
+    assert gc.evaluate(gradients, {"x": 2.0}) == {"x": 9.0, "w": 12.0}
+
+
 def test_a_graph_with_updates_gives_its_outputs_only():
     x, w = gc.input("x", ()), gc.parameter("w", (), np.float32(2))
     g = gc.graph({"y": x * w}, updates={w: w + 1})

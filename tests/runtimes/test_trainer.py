@@ -143,6 +143,7 @@ def test_predictions_keep_their_structure_and_need_only_their_own_inputs():
         "p": ((70, 3), "float32"),
         "label": ((70,), "int64"),
     }
+    assert trainer.predict({"x": PROBLEM.logits}, DATA)["x"].shape == (70, 3)
     assert [v.shape for v in trainer.predict([PROBLEM.logits, PROBLEM.x], DATA, batch_size=9)] == [(70, 3), (70, 5)]
 
 

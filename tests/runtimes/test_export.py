@@ -1,0 +1,195 @@
+"""Exported files: checker-clean, atomic, dynamic in the batch, the same numbers as the graph."""
+
+import json
+import os
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from driving import PROBLEM, same_state
+
+import graphc as gc
+from graphc import nn
+from runtimes import export as export_module
+from runtimes.verify import random_feeds
+
+DATA = PROBLEM.data
+
+
+@pytest.fixture(scope="module")
+def trained():
+    trainer = PROBLEM.trainer()
+    trainer.fit(DATA)
+    return trainer
+
+
+def session(path):
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+
+
+# --- inference ----------------------------------------------------------------------------------------------------
+
+
+def test_an_exported_model_predicts_what_the_trainer_predicts_for_any_batch(trained, tmp_path):
+    path = tmp_path / "model.onnx"
+    model = gc.export(PROBLEM.logits, path, trained.state, metadata={"author": "me"}, verify=True)
+    onnx.checker.check_model(path, full_check=True)
+    assert onnx.load(path) == model
+    found = session(path)
+    assert [(i.name, i.shape) for i in found.get_inputs()] == [("x", ["batch", 5])]
+    meta = found.get_modelmeta().custom_metadata_map
+    assert (meta["author"], meta["graphc.version"]) == ("me", gc.__version__)
+    for rows in (1, 7, 70):
+        (logits,) = found.run(None, {"x": DATA["x"][:rows]})
+        expected = trained.predict(PROBLEM.logits, {"x": DATA["x"][:rows]}, batch_size=None)
+        np.testing.assert_array_equal(logits, expected)
+
+
+def test_outputs_bear_the_names_of_a_dictionary_or_a_graph(trained, tmp_path):
+    outputs = {"logits": PROBLEM.logits, "p": gc.softmax(PROBLEM.logits)}
+    for form in (outputs, gc.graph(outputs)):
+        gc.export(form, tmp_path / "m.onnx", trained.state, verify=True)
+        assert [o.name for o in session(tmp_path / "m.onnx").get_outputs()] == ["logits", "p"]
+
+
+def test_updates_are_left_out_of_an_inference_model(tmp_path):
+    x, w = gc.input("x", ("n",)), gc.parameter("w", ())
+    gc.export(gc.graph({"y": x * w}, updates={w: w + 1}), tmp_path / "m.onnx", {"w": np.float32(2)})
+    assert [o.name for o in session(tmp_path / "m.onnx").get_outputs()] == ["y"]
+
+
+def test_the_opset_can_be_asked_for(trained, tmp_path):
+    model = gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, opset=21, verify=True)
+    assert model.opset_import[0].version == 21
+    with pytest.raises(gc.ExportError, match="opset=17"):
+        gc.export(PROBLEM.logits, tmp_path / "n.onnx", trained.state, opset=17)
+    assert not (tmp_path / "n.onnx").exists()
+
+
+@pytest.mark.parametrize("state", [None, {"mlp.0.weight": np.zeros((2, 2)), "mlp.0.bias": np.zeros(16, np.float32)}])
+def test_missing_or_misfitting_parameters_are_all_named(state, tmp_path):
+    with pytest.raises(gc.StateError) as error:
+        gc.export(PROBLEM.logits, tmp_path / "m.onnx", state)
+    first = "missing 'mlp.0.weight'" if state is None else "'mlp.0.weight' is float32[2, 2]; expected float32[16, 5]"
+    assert first in str(error.value)
+    assert "missing 'mlp.2.bias', float32[3]" in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unwritable_path_is_found_out_before_any_work(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "to_model", lambda *args, **kwargs: pytest.fail("work was done"))
+    for path in (tmp_path / "missing" / "m.onnx", tmp_path):
+        with pytest.raises(gc.ExportError, match=r"cannot write .*\[test_export.py:"):
+            gc.export(PROBLEM.logits, path, trained.state)
+        with pytest.raises(gc.ExportError, match=r"cannot write .*\[test_export.py:"):
+            gc.export_step(trained, path)
+
+
+def test_a_full_disk_leaves_the_old_file(trained, tmp_path, monkeypatch):
+    path = tmp_path / "m.onnx"
+    gc.export(PROBLEM.logits, path, trained.state)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(gc.ExportError, match="No space left on device"):
+        gc.export(PROBLEM.loss, path, trained.state)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_models_of_two_gibibytes_are_refused(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(export_module, "_LARGEST", 100)
+    with pytest.raises(gc.ExportError, match="an ONNX file holds less than 2 GiB"):
+        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state)
+
+
+# --- verification -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: {n: v * np.float32(1.01) for n, v in state.items()}, r"is off by .* tolerance 0.0001"),
+        (lambda state: {n: v * np.float32("nan") for n, v in state.items()}, "is finite elsewhere"),
+    ],
+)
+def test_verification_finds_a_file_that_computes_something_else(spoil, message, trained, tmp_path, monkeypatch):
+    real = export_module.to_model
+    monkeypatch.setattr(export_module, "to_model", lambda g, state, **rest: real(g, state=spoil(state), **rest))
+    with pytest.raises(gc.VerificationError, match=rf"output 'output' of the exported file {message}.*x: \(2, 5\)"):
+        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, verify=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_verification_finds_other_integers_and_shapes(tmp_path, monkeypatch):
+    x = gc.input("x", ("n", 3))
+    real = export_module.to_model
+    for wrong, message in (
+        (x.argmax(axis=0), r"int64\[3\]; expected int64\[2\]"),
+        (x.argmax(axis=1) + 1, "differs in 2 elements"),
+    ):
+        monkeypatch.setattr(export_module, "to_model", lambda g, w=wrong, **rest: real(gc.graph({"i": w}), **rest))
+        with pytest.raises(gc.VerificationError, match=message):
+            gc.export({"i": x.argmax(axis=1)}, tmp_path / "m.onnx", verify=True)
+
+
+def test_verification_covers_integer_inputs_derived_dimensions_and_low_precision(tmp_path):
+    tokens, x = gc.input("tokens", ("batch", "length"), "int64"), gc.input("x", ("batch", "2*length"), "bfloat16")
+    table = gc.parameter("table", (2, 4), nn.init.Normal())
+    outputs = {
+        "rows": gc.take(table, tokens),
+        "tanh": gc.tanh(x.cast("float16")),
+        "twice": gc.concat([x, x], 0),
+        "flag": tokens > 0,
+    }
+    gc.export(outputs, tmp_path / "m.onnx", gc.init_state(gc.graph(outputs)), verify=True)
+    shapes = {n: a.shape for n, a in random_feeds(gc.graph(outputs), 2).items()}
+    assert shapes == {"tokens": (2, 3), "x": (2, 6)}
+
+
+# --- training steps -----------------------------------------------------------------------------------------------
+
+
+def drive(path, batches):
+    """Train with nothing but the files: what a program in any language does."""
+    run = session(path)
+    meta = run.get_modelmeta().custom_metadata_map
+    fed, hyper = json.loads(meta["graphc.batch_inputs"]), json.loads(meta["graphc.hyperparameters"])
+    following = json.loads(meta["graphc.state"])["next"]
+    assert all(value == name + meta["graphc.suffix"] for name, value in following.items())
+    state = gc.load_state(path.with_suffix(".safetensors"))
+    assert {i.name for i in run.get_inputs()} == {*fed, *hyper, *state}
+    names = [o.name for o in run.get_outputs()]
+    logs = []
+    for batch in batches:
+        feeds = {n: batch[n] for n in fed} | {n: np.array(v, np.float32) for n, v in hyper.items()} | state
+        results = dict(zip(names, run.run(None, feeds), strict=True))
+        state |= {name: results[value] for name, value in following.items()}
+        logs.append({n: float(results[n]) for n in ("loss", "accuracy")})
+    return logs, state
+
+
+def test_the_exported_step_trains_as_the_trainer_does(tmp_path):
+    trainer = PROBLEM.trainer()
+    trainer.fit(DATA)
+    gc.export_step(trainer, tmp_path / "step.onnx", metadata={"author": "me"})
+    onnx.checker.check_model(tmp_path / "step.onnx", full_check=True)
+    batches = [{n: a[i : i + 16] for n, a in DATA.items()} for i in range(0, 70, 16)]
+    logs, state = drive(tmp_path / "step.onnx", batches)
+    assert logs == [trainer.train_step(batch) for batch in batches]
+    assert same_state({n: state[n] for n in trainer.state}, trainer.state)
+
+
+def test_a_step_without_a_trainer_starts_from_its_first_state(tmp_path):
+    trainer = PROBLEM.trainer(seed=8)
+    gc.export_step(trainer.step, tmp_path / "step.onnx", seed=8)
+    assert same_state(gc.load_state(tmp_path / "step.safetensors", trainer.step.graph), trainer.state)
+
+
+def test_a_step_does_not_overwrite_itself_with_its_state(tmp_path):
+    with pytest.raises(gc.ExportError, match=r"ends in \.onnx"):
+        gc.export_step(PROBLEM.trainer(), tmp_path / "step.safetensors")
