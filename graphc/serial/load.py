@@ -24,9 +24,6 @@ from graphc.serial.protos import array_from_proto, attribute_from_proto, type_fr
 
 __all__ = ["from_model"]
 
-_DEEPEST = 32
-"""Bodies of control flow may be nested so deep."""
-
 # Operators that mean something else before this opset, though a later schema accepts the node.
 _CHANGED = {"DFT": 20, "GridSample": 20}
 
@@ -166,7 +163,10 @@ def _at_pinned_opset(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Scope:
-    """One graph of the model, its values by name. A value from around it is a formal input from first use on."""
+    """One graph of the model, its values by name. A value from around it is a formal input from first use on.
+
+    Bodies are read by recursion: protobuf, which refuses more than 100 levels, keeps them from being nested too deep.
+    """
 
     def __init__(
         self,
@@ -174,9 +174,8 @@ class _Scope:
         outer: _Scope | None,
         captures: dict[Tensor, Tensor],
         constants: Collection[str] | None = None,
-        depth: int = 0,
     ) -> None:
-        self.proto, self.outer, self.captures, self.depth = proto, outer, captures, depth
+        self.proto, self.outer, self.captures = proto, outer, captures
         self.values: dict[str, Tensor] = {}
         if proto.sparse_initializer:
             raise ModelImportError(f"{proto.name}: sparse initializers are not supported{location()}")
@@ -241,12 +240,10 @@ class _Scope:
         attributes: dict[str, Any],
     ) -> list[Tensor]:
         """Turn the bodies into graph attributes; what they capture, in order of first use (then_branch first)."""
-        if self.depth == _DEEPEST:
-            raise ModelImportError(f"{node.op_type}: bodies are nested more than {_DEEPEST} deep{location()}")
         captures: dict[Tensor, Tensor] = {}
         read: list[tuple[str, _Scope, list[Tensor]]] = []
         for name, proto in sorted(bodies.items(), reverse=True):
-            scope = _Scope(proto, self, captures, depth=self.depth + 1)
+            scope = _Scope(proto, self, captures)
             expected = _formal_types(node, inputs, attributes)
             formals = [
                 _leaf(info.name, _declared(info, expected[position] if position < len(expected) else None))

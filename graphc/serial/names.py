@@ -54,7 +54,7 @@ def name_outputs(
 ) -> list[str]:
     """A name for each output of a node: a `given` one, its label, or one made of the operator and a number.
 
-    Outputs that are optional and not `used` are "", and left out at the end.
+    Outputs that are optional and not `used` are "", and left out at the end. A BatchNormalization that trains has all.
     """
     labels = node.labels
     if len(node.types) == 1:
@@ -64,11 +64,11 @@ def name_outputs(
         return [name]
     base = ""
     result = []
+    all_required = op.max_outputs == VARIADIC or bool(node.attrs.get("training_mode"))
     for index in range(len(node.types)):
         name = given.get((node, index))
         if name is None:
-            required = op.max_outputs == VARIADIC or index < op.min_outputs
-            if not required and (node, index) not in used:
+            if not all_required and index >= op.min_outputs and (node, index) not in used:
                 result.append("")
                 continue
             if labels and index in labels:

@@ -80,7 +80,7 @@ def _section(title: str, rows: Sequence[_Row], first: str, second: str = "") -> 
     """A titled block of aligned lines; nothing when there are no rows."""
     if not rows:
         return []
-    widths = [min(most, max(len(row[i]) for row in rows)) for i, most in enumerate(_WIDTHS)]
+    widths = [min(most, max(len(row[i]) for row in rows if row.text)) for i, most in enumerate(_WIDTHS)]
     lines = ["", title]
     for row in rows:
         if not row.text:  # the title of a body

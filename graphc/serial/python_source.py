@@ -235,7 +235,9 @@ def _shape(shape: dims.Shape) -> str:
 
 
 def _has_literal(value: Constant) -> bool:
-    """Whether numbers can say each bit. Complex literals lose the sign of zeros, `nan` is one of many bit patterns."""
+    """Whether numbers say each bit. Complex ones lose the sign of zeros, `nan` has many bit patterns, `[]` no shape."""
+    if value.array.size == 0 and value.array.ndim != 1:
+        return False
     if not value.dtype.is_float:
         return value.dtype.kind != "c"
     nans = value.array[np.isnan(value.array)]
