@@ -11,10 +11,12 @@ import onnx
 import onnx.helper
 import onnx.numpy_helper
 
-from graphc.ir.build import apply, constant, input
+from graphc.ir import dims
+from graphc.ir.build import apply, constant, leaf
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Tensor
-from graphc.ir.types import TensorType, Type
+from graphc.ir.types import TensorType, Type, as_dtype
+from graphc.serial.protos import type_from_proto
 
 
 class Case(NamedTuple):
@@ -53,7 +55,8 @@ def build_nodes(graph: onnx.GraphProto, known: Mapping[str, Tensor]) -> list[Ten
         if node.op_type == "Constant":
             outputs: tuple[Tensor, ...] = (_constant(attrs),)
         else:
-            captured = _close_bodies(attrs, {k: t for k, t in scope.items() if t is not None})
+            formal = _formal_types(node.op_type, attrs, inputs)
+            captured = _close_bodies(attrs, formal, {k: t for k, t in scope.items() if t is not None})
             if captured and node.op_type in ("Loop", "Scan"):
                 attrs["captures"] = len(captured)
             count = None if node.op_type == "If" else len(node.output)
@@ -71,16 +74,40 @@ def _constant(attrs: Mapping[str, Any]) -> Tensor:
     return constant(value, dtypes.get(name, "string"))
 
 
-def _close_bodies(attrs: dict[str, Any], outer: Mapping[str, Tensor]) -> list[Tensor]:
+def _formal_types(op: str, attrs: Mapping[str, Any], inputs: list[Tensor | None]) -> list[Type]:
+    """The types of the inputs of a body, for bodies that do not state them."""
+    if op == "Loop":
+        carried = [_any_size(t.type) for t in inputs[2:] if t is not None]
+        return [TensorType(as_dtype("int64"), ()), TensorType(as_dtype("bool"), ()), *carried]
+    if op == "Scan":
+        states = len(inputs) - attrs["num_scan_inputs"]
+        whole = [t.tensor_type for t in inputs if t is not None]
+        return [*whole[:states], *(TensorType(t.dtype, (t.shape or ())[1:]) for t in whole[states:])]
+    return [t.type for t in inputs if t is not None]
+
+
+def _any_size(t: Type) -> Type:
+    if not isinstance(t, TensorType) or t.shape is None:
+        return t
+    return TensorType(t.dtype, tuple(dims.unknown() for _ in t.shape))
+
+
+def _close_bodies(attrs: dict[str, Any], formal: list[Type], outer: Mapping[str, Tensor]) -> list[Tensor]:
     """Replace the GraphProtos among `attrs` by closed graphs; the outer values that they capture, in order."""
     bodies = {k: v for k, v in attrs.items() if isinstance(v, onnx.GraphProto)}
-    names = [name for name in outer if any(name in _free_names(body) for body in bodies.values())]
+    used = [name for name in outer if any(name in _free_names(body) for body in bodies.values())]
+    constants = {name: outer[name] for name in used if outer[name].node.is_constant}
+    names = [name for name in used if name not in constants]
     for key, body in bodies.items():
-        own = [_leaf(v.name, v.type) for v in body.input]
-        passed = [_leaf_of(outer[name].type, name) for name in names]
-        scope = dict(zip(names, passed, strict=True)) | dict(zip([v.name for v in body.input], own, strict=True))
+        own = [
+            leaf_of(type_from_proto(v.type) if v.HasField("type") else formal[position], v.name)
+            for position, v in enumerate(body.input)
+        ]
+        passed = [leaf_of(outer[name].type, name) for name in names]
+        scope = constants | dict(zip(names, passed, strict=True))
+        scope |= dict(zip([v.name for v in body.input], own, strict=True))
         results = [t for t in build_nodes(body, scope) if t is not None]
-        attrs[key] = Graph([*own, *passed], dict(zip([f"o{i}" for i in range(len(results))], results, strict=True)))
+        attrs[key] = Graph([*own, *passed], {f"o{i}": t for i, t in enumerate(results)})
     return [outer[name] for name in names]
 
 
@@ -96,15 +123,6 @@ def _free_names(graph: onnx.GraphProto) -> set[str]:
     return used - made
 
 
-def _leaf(name: str, proto: onnx.TypeProto) -> Tensor:
-    from graphc.serial.protos import type_from_proto
-
-    return _leaf_of(type_from_proto(proto), name)
-
-
-def _leaf_of(t: Type, name: str) -> Tensor:
-    from graphc.ir.build import leaf
-
-    if isinstance(t, TensorType) and t.shape is not None:
-        return input(name, t.shape, t.dtype)
+def leaf_of(t: Type, name: str) -> Tensor:
+    """A fresh input of type `t`."""
     return leaf(INPUT, name, t, {})
