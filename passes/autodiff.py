@@ -16,6 +16,7 @@ from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.ir import dims
 from graphc.ir.build import constant
+from graphc.ir.collector import collector_paused
 from graphc.ir.graph import topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
@@ -137,7 +138,8 @@ def pullback(outputs: Sequence[Tensor], wrt: Sequence[Tensor], cotangents: Seque
     for output, cotangent in zip(outputs, cotangents, strict=True):
         flow.receive(output, cotangent)
     flow.check_rules(outputs)
-    found = flow.sweep()
+    with collector_paused():
+        found = flow.sweep()
     return [found.get(t) for t in wrt]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from graphc.errors import GraphError
 from graphc.ir import build, dims
+from graphc.ir.collector import collector_paused
 from graphc.ir.constant import Constant
 from graphc.ir.dims import Dim
 from graphc.ir.node import Node, Tensor
@@ -55,12 +56,13 @@ def substitute(outputs: Sequence[Tensor], replacements: Mapping[Tensor, Tensor])
     def stop(node: Node) -> bool:
         return node in replaced_nodes and all(t in replacements for t in node.outputs)
 
-    for node in topological(outputs, stop):
-        inputs = tuple([None if t is None else mapped.get(t, t) for t in node.inputs])
-        new = build.rebuild(node, inputs)
-        if new is not node:
-            for index in range(len(node.types)):
-                mapped.setdefault(Tensor(node, index), Tensor(new, index))
+    with collector_paused():
+        for node in topological(outputs, stop):
+            inputs = tuple([None if t is None else mapped.get(t, t) for t in node.inputs])
+            new = build.rebuild(node, inputs)
+            if new is not node:
+                for index in range(len(node.types)):
+                    mapped.setdefault(Tensor(node, index), Tensor(new, index))
     return [mapped.get(t, t) for t in outputs]
 
 

@@ -10,6 +10,7 @@ import onnx
 
 import graphc
 from graphc.errors import ExportError, StateError
+from graphc.ir.collector import collector_paused
 from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
@@ -57,7 +58,8 @@ def to_model(
         raise ExportError(f"export: opset={opset}; expected {MIN_OPSET} to {OPSET}, or None for the lowest{location()}")
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
     exporter = _Exporter(model.graph, opset or OPSET)
-    _export_main(exporter, graph, state or {}, suffix)
+    with collector_paused():
+        _export_main(exporter, graph, state or {}, suffix)
     exporter.check(opset)
     stated = opset or exporter.lowest
     model.opset_import.add(domain="", version=stated)
