@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import pkgutil
 import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -28,15 +30,21 @@ class Case(NamedTuple):
     outputs: list[Any]
 
 
+SLOW = frozenset({"averagepool", "lppool", "maxpool"})
+"""Modules of the suite whose reference code takes 10 of 13 seconds; pools are tested against onnxruntime."""
+
+
 @functools.cache
 def node_suite() -> tuple[Case, ...]:
-    """Every node test that the installed onnx carries. It runs the reference code that makes their data: 13 s."""
-    from onnx.backend.test import loader
+    """The node tests that the installed onnx carries, but for pools."""
+    from onnx.backend.test.case import node
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        cases = loader.load_model_tests(kind="node")
-    return tuple(Case(c.name, c.model, *(list(values) for values in c.data_sets[0])) for c in cases)
+        for module in sorted(m.name for m in pkgutil.iter_modules(node.__path__)):
+            if module not in SLOW:
+                importlib.import_module(f"{node.__name__}.{module}")
+    return tuple(Case(c.name, c.model, *(list(values) for values in c.data_sets[0])) for c in node._NodeTestCases)
 
 
 def as_array(value: Any) -> Any:
