@@ -6,6 +6,7 @@ import numpy as np
 
 import graphc as gc
 from graphc import nn
+from runtimes.session import RuntimeOptions
 
 
 class Problem(NamedTuple):
@@ -18,8 +19,9 @@ class Problem(NamedTuple):
     data: dict[str, np.ndarray]
 
     def trainer(self, **options) -> gc.Trainer:
-        options = {"optimizer": gc.optim.Adam(1e-2), "metrics": {"accuracy": self.accuracy}, "device": "cpu"} | options
-        return gc.Trainer(self.loss, **options)
+        """A trainer on one thread of the CPU, unless `options` say otherwise."""
+        defaults = {"optimizer": gc.optim.Adam(1e-2), "metrics": {"accuracy": self.accuracy}, "device": "cpu"}
+        return gc.Trainer(self.loss, **defaults | {"options": RuntimeOptions(threads=1)} | options)
 
 
 def make_problem() -> Problem:

@@ -94,6 +94,19 @@ def test_memory_maps_are_read_batch_by_batch(dtype, tmp_path):
     assert served(data, 4, order=np.array([5, 4, 3, 2, 1, 0])) == [[5, 4, 3, 2], [1, 0]]
 
 
+@pytest.mark.parametrize("order", [None, np.array([0, 1])])
+def test_values_of_a_memory_map_that_do_not_fit_are_refused_in_their_batch(order, tmp_path):
+    np.save(tmp_path / "x.npy", np.array([5, 300]))
+    narrow = gc.input("x", ("batch",), "int8")
+    data = Dataset({"x": np.load(tmp_path / "x.npy", mmap_mode="r")}, [narrow])
+    first, second = (chosen for _, chosen in data.batches(1, order=order))
+    sink = Sink(data, 1)
+    data.fill(sink, first)
+    assert sink["x"].buffer.tolist() == [5]
+    with pytest.raises(gc.FeedError, match="data 'x' is int64 with values that int8 cannot hold"):
+        data.fill(sink, second)
+
+
 def test_other_dtypes_are_converted_once():
     data = Dataset({X: np.arange(4).reshape(2, 2), Y: np.arange(2, dtype=np.uint8)}, [X, Y])
     assert {n: a.dtype.name for n, a in data.arrays.items()} == {"x": "float32", "y": "int64"}

@@ -5,9 +5,10 @@ import pytest
 
 import graphc as gc
 from graphc.serial.export import to_model
+from runtimes import buffers
 from runtimes.data import Dataset
 from runtimes.device_state import DeviceState
-from runtimes.executor import _BORROW, _FRAMES, Executor
+from runtimes.executor import _BORROW, _FRAMES, DeviceInput, Executor
 from runtimes.session import RuntimeOptions, Session
 
 ONE = RuntimeOptions(threads=1)
@@ -174,6 +175,68 @@ def test_what_is_read_is_a_copy_and_what_is_written_is_checked():
     assert not run.state.read()["a"].any()
     with pytest.raises(gc.StateError, match="missing 'b'"):
         run.state.write({"a": np.zeros(1000, np.float32), "fixed": np.zeros(1000, np.float32)})
+
+
+def test_writing_that_is_interrupted_leaves_the_state_whole(monkeypatch):
+    run = executor(
+        gc.graph({"sum": gc.constant(0.0)}, updates={p: p + 1 for p in (gc.parameter("a", ()), gc.parameter("b", ()))})
+    )
+    real, calls = buffers.fill, []
+
+    def interrupted(value, array):
+        calls.append(array)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(value, array)
+
+    monkeypatch.setattr(buffers, "fill", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.state.write({"a": np.ones((), np.float32), "b": np.ones((), np.float32)})
+    assert run.state.read() == {"a": 0, "b": 0}
+
+
+@pytest.fixture
+def device_input(monkeypatch):
+    """Makes inputs that are copied to a device, here the CPU, with a count of the copies."""
+    copies = []
+    real = buffers.fill
+    monkeypatch.setattr(buffers, "on_device", lambda array, device: buffers.view(array.copy()))
+    monkeypatch.setattr(buffers, "fill", lambda value, array: (copies.append(array), real(value, array)))
+
+    class Binding:
+        def bind_ortvalue_input(self, name, value):
+            self.value = value
+
+    def make(shape):
+        binding = Binding()
+        made = DeviceInput("x", shape, np.dtype(np.float32), (binding, binding))
+        return made, binding.value, copies
+
+    return make
+
+
+def test_an_input_on_a_device_is_copied_when_it_was_filled_or_fed(device_input):
+    made, value, copies = device_input((2,))
+    made.buffer[:] = [1, 2]
+    made.upload()
+    assert buffers.to_numpy(value).tolist() == [1, 2]
+    made.feed(np.arange(4, dtype=np.float32)[::2])
+    made.upload()
+    assert buffers.to_numpy(value).tolist() == [0, 2]
+    assert len(copies) == 2
+
+
+def test_a_scalar_on_a_device_is_copied_only_when_it_changes(device_input):
+    made, value, copies = device_input(())
+    for number in (0.5, 0.5, 0.25):
+        made.buffer[...] = number
+        made.upload()
+        assert buffers.to_numpy(value) == number
+    assert len(copies) == 2
+    made.feed(np.array(4, np.float32))
+    made.buffer[...] = 0.25
+    made.upload()
+    assert buffers.to_numpy(value) == 0.25
 
 
 def test_shapes_that_do_not_fit_the_graph_are_refused():

@@ -73,7 +73,7 @@ def test_fit_takes_the_steps_that_single_batches_take():
 
 
 def test_two_runs_with_one_seed_are_bit_identical_and_another_seed_differs():
-    trainers = [PROBLEM.trainer(seed=seed) for seed in (5, 5, 6)]
+    trainers = [PROBLEM.trainer(seed=seed, options=RuntimeOptions(threads=2)) for seed in (5, 5, 6)]
     histories = [t.fit(DATA, batch_size=16, epochs=3) for t in trainers]
     assert same_state(trainers[0].state, trainers[1].state)
     assert histories[0]["loss"] == histories[1]["loss"] != histories[2]["loss"]
