@@ -18,11 +18,13 @@ import contextlib
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc.errors import GraphcError, VerificationError
 from graphc.ir import build, dims
+from graphc.ir.collector import collector_paused
 from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit
@@ -98,18 +100,20 @@ class RuleSet:
         return found
 
 
-_recorder: Counter[str] | None = None
+_recorder: ContextVar[Counter[str] | None] = ContextVar("matches", default=None)
 
 
 @contextlib.contextmanager
 def recording() -> Iterator[Counter[str]]:
     """Count the matches of each rule, by name, of every rewrite inside the `with` block."""
-    global _recorder
-    saved, _recorder = _recorder, Counter()
+    outer, matches = _recorder.get(), Counter[str]()
+    token = _recorder.set(matches)
     try:
-        yield _recorder
+        yield matches
     finally:
-        _recorder = saved
+        _recorder.reset(token)
+        if outer is not None:
+            outer.update(matches)
 
 
 def rewrite(graph: Graph, rules: RuleSet | Iterable[Rule]) -> Graph:
@@ -134,11 +138,13 @@ def rewrite(graph: Graph, rules: RuleSet | Iterable[Rule]) -> Graph:
 
 def rewrite_tensors(outputs: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
     """The tensors that replace `outputs`, as :func:`rewrite` does for the outputs of a graph."""
-    matches = Counter() if _recorder is None else _recorder
+    recorder = _recorder.get()
+    matches = Counter[str]() if recorder is None else recorder
     old = list(outputs)
     for _ in range(_MAX_SWEEPS):
         sweep = _Sweep(rules, matches)
-        new = sweep.run(old)
+        with collector_paused():
+            new = sweep.run(old)
         if new == old:
             break
         old = new

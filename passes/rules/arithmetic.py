@@ -22,27 +22,27 @@ from passes.rules.match import (
 
 @rule("Add", "Mul", name="constant-on-the-right", below=CONSTANT)
 def _constant_on_the_right(node: Node) -> Tensor | None:
-    """`c + x` -> x + c, and c * x -> x * c."""
+    """Add(c, x) -> Add(x, c), Mul(c, x) -> Mul(x, c)."""
     a, b = binary(node)
     return apply(node.op, (b, a)).out() if a.node.is_constant and not b.node.is_constant else None
 
 
 @rule("Add", name="add-zero", below=KNOWN)
 def _add_zero(node: Node) -> Tensor | None:
-    """`x + 0` -> x. A negative zero keeps its sign, which `-0.0 + 0.0` would lose."""
+    """Add(x, 0) -> x. A negative zero keeps its sign, which `-0.0 + 0.0` would lose."""
     return next((a for a, b in both_orders(node) if is_value(b, 0) and same_shape(a, node.out())), None)
 
 
 @rule("Sub", name="subtract-zero", below=KNOWN)
 def _subtract_zero(node: Node) -> Tensor | None:
-    """`x - 0` -> x."""
+    """Sub(x, 0) -> x."""
     a, b = binary(node)
     return a if is_value(b, 0) and same_shape(a, node.out()) else None
 
 
 @rule("Sub", name="zero-minus", below=KNOWN)
 def _zero_minus(node: Node) -> Tensor | None:
-    """0 - x -> -x, of signed numbers."""
+    """Sub(0, x) -> -x, of signed numbers."""
     a, b = binary(node)
     if not is_value(a, 0) or b.dtype.kind == "u" or not same_shape(b, node.out()):
         return None
@@ -51,13 +51,13 @@ def _zero_minus(node: Node) -> Tensor | None:
 
 @rule("Mul", name="multiply-by-one", below=KNOWN)
 def _multiply_by_one(node: Node) -> Tensor | None:
-    """`x * 1` -> x."""
+    """Mul(x, 1) -> x."""
     return next((a for a, b in both_orders(node) if is_value(b, 1) and same_shape(a, node.out())), None)
 
 
 @rule("Mul", "Div", name="times-minus-one", below=KNOWN)
 def _times_minus_one(node: Node) -> Tensor | None:
-    """`x * -1` -> -x, and x / -1 -> -x."""
+    """Mul(x, -1) -> -x, Div(x, -1) -> -x."""
     a, b = binary(node)
     if a.dtype.kind == "u" or not same_shape(a, node.out()) or not is_value(b, -1):
         return None
@@ -66,13 +66,13 @@ def _times_minus_one(node: Node) -> Tensor | None:
 
 @rule("Mul", name="integer-times-zero", below=KNOWN)
 def _integer_times_zero(node: Node) -> Tensor | None:
-    """`x * 0` -> zeros, of integers."""
+    """Mul(x, 0) -> zeros, of integers."""
     return None if node.out().dtype.is_float else _zeros(node)
 
 
 @rule("Mul", name="times-zero", below=KNOWN, fast_math=True)
 def _times_zero(node: Node) -> Tensor | None:
-    """`x * 0` -> zeros, even though NaN * 0 and infinity * 0 are NaN."""
+    """Mul(x, 0) -> zeros, even though NaN * 0 and infinity * 0 are NaN."""
     return _zeros(node)
 
 
@@ -83,42 +83,42 @@ def _zeros(node: Node) -> Tensor | None:
 
 @rule("Sub", name="integer-minus-itself")
 def _integer_minus_itself(node: Node) -> Tensor | None:
-    """`x - x` -> zeros, of integers."""
+    """Sub(x, x) -> zeros, of integers."""
     a, b = binary(node)
     return filled_like(node.out(), 0, (a,)) if a == b and not a.dtype.is_float else None
 
 
 @rule("Sub", name="minus-itself", fast_math=True)
 def _minus_itself(node: Node) -> Tensor | None:
-    """`x - x` -> zeros, even though it is NaN for NaN and for an infinity."""
+    """Sub(x, x) -> zeros, even though it is NaN for NaN and for an infinity."""
     a, b = binary(node)
     return filled_like(node.out(), 0, (a,)) if a == b else None
 
 
 @rule("Add", name="sum-with-itself")
 def _sum_with_itself(node: Node) -> Tensor | None:
-    """`x + x` -> x * 2."""
+    """Add(x, x) -> x * 2."""
     a, b = binary(node)
     return F.multiply(a, 2) if a == b else None
 
 
 @rule("Div", name="divide-by-one", below=KNOWN)
 def _divide_by_one(node: Node) -> Tensor | None:
-    """`x / 1` -> x."""
+    """Div(x, 1) -> x."""
     a, b = binary(node)
     return a if is_value(b, 1) and same_shape(a, node.out()) else None
 
 
 @rule("Div", name="one-over", below=KNOWN)
 def _one_over(node: Node) -> Tensor | None:
-    """1 / x -> Reciprocal(x)."""
+    """Div(1, x) -> Reciprocal(x)."""
     a, b = binary(node)
     return F.reciprocal(b) if b.dtype.is_float and is_value(a, 1) and same_shape(b, node.out()) else None
 
 
 @rule("Mul", name="constant-times-reciprocal", below=("Reciprocal",))
 def _constant_times_reciprocal(node: Node) -> Tensor | None:
-    """Reciprocal(x) * c -> c / x for a power of two c, which rounds once either way."""
+    """Mul(Reciprocal(x), c) -> c / x for a power of two c, which rounds once either way."""
     for a, c in both_orders(node):
         value = uniform(c)
         if a.op == "Reciprocal" and c.node.is_constant and value is not None and is_power_of_two(value):
@@ -128,7 +128,7 @@ def _constant_times_reciprocal(node: Node) -> Tensor | None:
 
 @rule("Mul", name="product-with-reciprocal", below=("Reciprocal",), fast_math=True)
 def _product_with_reciprocal(node: Node) -> Tensor | None:
-    """`x * Reciprocal(y)` -> x / y, rounded once instead of twice."""
+    """Mul(x, Reciprocal(y)) -> x / y, rounded once instead of twice."""
     return next((F.divide(a, first(b.node)) for a, b in both_orders(node) if b.op == "Reciprocal"), None)
 
 
@@ -141,7 +141,7 @@ def _reciprocal_of_reciprocal(node: Node) -> Tensor | None:
 
 @rule("Mul", name="square-of-root", below=("Sqrt",), fast_math=True)
 def _square_of_root(node: Node) -> Tensor | None:
-    """Sqrt(x) * Sqrt(x) -> x, which is NaN for negative x."""
+    """Mul(Sqrt(x), Sqrt(x)) -> x, which is NaN for negative x."""
     a, b = binary(node)
     return first(a.node) if a == b and a.op == "Sqrt" else None
 
@@ -158,7 +158,7 @@ def _root_of_square(node: Node) -> Tensor | None:
 
 @rule("Pow", name="small-power", below=KNOWN)
 def _small_power(node: Node) -> Tensor | None:
-    """`x ** 1` -> x, x ** 2 -> x * x, x ** 0 -> ones; of floats x ** 0.5 -> Sqrt(x), x ** -1 -> Reciprocal(x).
+    """Pow(x, 1) -> x, Pow(x, 2) -> x * x, Pow(x, 0) -> 1; of floats Pow(x, 0.5) -> Sqrt(x), Pow(x, -1) -> 1 / x.
 
     A root of minus infinity is then NaN, as `Sqrt` defines it, where `Pow` gives infinity.
     """

@@ -20,7 +20,7 @@ _OPERATORS = tuple(op for op in BROADCASTING if op != "BitShift")
 
 @rule(*_OPERATORS, name="expand-into-broadcast", below=("Expand",))
 def _expand_into_broadcast(node: Node) -> Tensor | None:
-    """`x * Expand(s)` -> x * s where x has the shape already."""
+    """Mul(x, Expand(s)) -> x * s where x has the shape already; likewise other broadcasting operators."""
     for position, t in enumerate(node.inputs):
         if t is not None and t.op == "Expand":
             found = with_inputs(node, position, first(t.node))
@@ -31,7 +31,7 @@ def _expand_into_broadcast(node: Node) -> Tensor | None:
 
 @rule(*_OPERATORS, name="number-for-filled", below=KNOWN)
 def _number_for_filled(node: Node) -> Tensor | None:
-    """`x * (a tensor filled with c)` -> x * c where x has the shape already."""
+    """Mul(x, a tensor filled with c) -> x * c where x has the shape already."""
     for position, t in enumerate(node.inputs):
         if t is None or shape_of(t) == ():
             continue
@@ -45,7 +45,7 @@ def _number_for_filled(node: Node) -> Tensor | None:
 
 @rule(*_OPERATORS, name="implied-leading-axes", below=VIEWS)
 def _implied_leading_axes(node: Node) -> Tensor | None:
-    """`x * Unsqueeze(s, 0)` -> x * s: broadcasting puts axes of size 1 in front by itself."""
+    """Mul(x, Unsqueeze(s, 0)) -> x * s: broadcasting puts axes of size 1 in front by itself."""
     for position, t in enumerate(node.inputs):
         base = None if t is None else peel(t)
         if t is None or base is None or base == t or not _equal_but_for_leading_ones(shape_of(t), shape_of(base)):
@@ -67,7 +67,7 @@ def _without_leading_ones(shape: Shape) -> Shape:
 
 @rule(*_OPERATORS, *UNARY, name="compute-before-expand", below=("ConstantOfShape", "Expand"))
 def _compute_before_expand(node: Node) -> Tensor | None:
-    """f(Expand(s), c) -> Expand(f(s, c)) where c does not enlarge s: fewer elements to compute."""
+    """Mul(Expand(s), c) -> Expand(s * c) where c does not enlarge s: fewer elements to compute."""
     target: Tensor | None = None
     operands: list[Tensor | None] = []
     for t in node.inputs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import functional as F
+from graphc.ir import build
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import DType
 from passes.rewrite import rule
@@ -30,11 +31,13 @@ def _cast_to_own_dtype(node: Node) -> Tensor | None:
 @rule("Cast", name="cast-of-cast", below=("Cast",))
 def _cast_of_cast(node: Node) -> Tensor | None:
     """Cast(Cast(x)) -> Cast(x) where the dtype in between holds every value of x."""
-    between = first(node)
-    if between.op != "Cast":
+    between, to = first(node), node.out().dtype
+    if between.op != "Cast" or to.kind == "s":
         return None
     x = first(between.node)
-    return F.cast(x, node.out().dtype) if _holds(between.dtype, x.dtype) else None
+    if not _holds(between.dtype, x.dtype):
+        return None
+    return x if x.dtype is to else build.rebuild(node, (x,)).out()
 
 
 def _holds(wide: DType, narrow: DType) -> bool:

@@ -96,24 +96,27 @@ def _as_factor(node: Node, *, any_divisor: bool) -> Tensor | None:
 
 @rule("Div", name="divisor-to-factor", below=KNOWN)
 def _divisor_to_factor(node: Node) -> Tensor | None:
-    """`x / c` -> x * (1 / c) for a power of two c."""
+    """Div(x, c) -> x * (1 / c) for a power of two c."""
     return _as_factor(node, any_divisor=False)
 
 
 @rule("Div", name="any-divisor-to-factor", below=KNOWN, fast_math=True)
 def _any_divisor_to_factor(node: Node) -> Tensor | None:
-    """`x / c` -> x * (1 / c) for every constant c."""
+    """Div(x, c) -> x * (1 / c) for every constant c."""
     return _as_factor(node, any_divisor=True)
 
 
 @rule("Mul", name="scale-the-smaller-operand", below=("Mul",))
 def _scale_the_smaller_operand(node: Node) -> Tensor | None:
-    """(x * c) * s -> x * (s * c) for a power of two c and a scalar s: one pass over x less."""
-    for large, s in both_orders(node):
-        found = _scaled(large)
-        if found is None or large.op != "Mul" or not is_scalar(s) or s.node.is_constant:
+    """(x * c) * s -> x * (s * c), (x * s) * c -> x * (s * c) for a power of two c and a computed scalar s."""
+    for product, outer in both_orders(node):
+        if product.op != "Mul" or product.node.domain or is_scalar(product) or not is_scalar(outer):
             continue
-        x, c = found
-        if not is_scalar(x) and same_shape(x, large) and s.ndim <= x.ndim and is_power_of_two(c):
-            return F.multiply(x, F.multiply(s, large.node.inputs[1]))
+        for x, inner in both_orders(product.node):
+            if is_scalar(x) or not is_scalar(inner) or not same_shape(x, node.out()):
+                continue
+            c, s = (outer, inner) if outer.node.is_constant else (inner, outer)
+            value = _constant(c)
+            if value is not None and not s.node.is_constant and is_power_of_two(value) and x.dtype.is_float:
+                return F.multiply(x, F.multiply(s, c))
     return None

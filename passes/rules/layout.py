@@ -81,7 +81,7 @@ def _split_into_one(node: Node) -> Tensor | None:
 
 @rule("Slice", name="slice-of-everything")
 def _slice_of_everything(node: Node) -> Tensor | None:
-    """x[:] -> x."""
+    """Slice(x) of everything -> x."""
     x = first(node)
     return x if _steps_are_one(node) and same_shape(x, node.out()) else None
 
@@ -94,7 +94,7 @@ def _steps_are_one(node: Node) -> bool:
 
 @rule("Slice", name="slice-of-concat", below=("Concat",))
 def _slice_of_concat(node: Node) -> Tensor | None:
-    """Concat(a, b, axis)[from where b starts to where it ends] -> b."""
+    """Slice(Concat(a, b)) from where b starts to where it ends -> b."""
     joined = first(node)
     shape = shape_of(joined)
     starts, ends, axes = (_values(optional(node, position)) for position in (1, 2, 3))
@@ -152,7 +152,7 @@ def _of_equal_shape(node: Node) -> Tensor | None:
 
 @rule("Gather", name="gather-of-shape", below=("Shape",))
 def _gather_of_shape(node: Node) -> Tensor | None:
-    """Shape(x)[[i]] -> Shape(x, start=i, end=i+1)."""
+    """Gather(Shape(x), [i]) -> Shape(x, start=i, end=i+1)."""
     shape, indices = first(node), optional(node, 1)
     index = integers(indices)
     if shape.op != "Shape" or indices is None or index is None or len(index) != 1 or indices.ndim != 1:

@@ -24,7 +24,7 @@ def _untransposed(t: Tensor) -> tuple[Tensor, bool]:
 
 @rule("MatMul", name="transpose-into-matmul", below=("Transpose",))
 def _transpose_into_matmul(node: Node) -> Tensor | None:
-    """Transpose(a) @ b -> Gemm(a, b, transA=1) for floating-point matrices."""
+    """MatMul(Transpose(a), b) -> Gemm(a, b, transA=1) for floating-point matrices."""
     a, b = binary(node)
     if not (_is_matrix(a) and _is_matrix(b)) or not a.dtype.is_float:
         return None
@@ -88,7 +88,7 @@ def _gemm_of_negation(node: Node) -> Tensor | None:
 
 @rule("Neg", name="negation-of-gemm", below=("Gemm",), absorbs=0)
 def _negation_of_gemm(node: Node) -> Tensor | None:
-    """-Gemm(a, b) -> Gemm(a, b, alpha=-1)."""
+    """Neg(Gemm(a, b)) -> Gemm(a, b, alpha=-1)."""
     below = first(node)
     if below.op != "Gemm" or optional(below.node, 2) is not None:
         return None
@@ -105,7 +105,7 @@ def _plain_gemm(node: Node) -> Tensor | None:
 
 @rule("MatMul", name="outer-product")
 def _outer_product(node: Node) -> Tensor | None:
-    """`a @ b` -> a * b where a is a column and b is a row."""
+    """MatMul(a, b) -> a * b where a is a column and b is a row."""
     a, b = binary(node)
     left, right = shape_of(a), shape_of(b)
     if left is None or right is None or len(left) < 2 or len(right) < 2 or left[-1] != 1 or right[-2] != 1:
@@ -115,7 +115,7 @@ def _outer_product(node: Node) -> Tensor | None:
 
 @rule("Squeeze", name="product-with-vector", below=("Gemm", "MatMul"), absorbs=0)
 def _product_with_vector(node: Node) -> Tensor | None:
-    """Squeeze(a @ Unsqueeze(v)) -> a @ v, and Transpose(a) @ v -> v @ a: a matrix times a vector."""
+    """Squeeze(Unsqueeze(v, 0) @ a) -> v @ a, Squeeze(Transpose(a) @ Unsqueeze(v, 1)) -> v @ a."""
     below, out = first(node), shape_of(node.out())
     if below.op not in ("Gemm", "MatMul") or out is None or len(out) != 1 or not _is_matrix(below):
         return None
@@ -127,11 +127,11 @@ def _product_with_vector(node: Node) -> Tensor | None:
         return None
     trans_a, trans_b = bool(attrs.get("transA")), bool(attrs.get("transB"))
     column, row = _as_vector(b, 0 if trans_b else 1), _as_vector(a, 1 if trans_a else 0)
-    if column is not None and below.shape[1] == 1:
-        return F.matmul(column, a) if trans_a else F.matmul(a, column)
-    if row is not None and below.shape[0] == 1:
-        return F.matmul(b, row) if trans_b else F.matmul(row, b)
-    return None
+    if column is not None and trans_a and below.shape[1] == 1:
+        return F.matmul(column, a)
+    if row is not None and not trans_b and below.shape[0] == 1:
+        return F.matmul(row, b)
+    return None  # a @ v would do for the rest, but onnxruntime cannot multiply a matrix of no rows by a vector
 
 
 def _as_vector(matrix: Tensor, axis: int) -> Tensor | None:

@@ -68,28 +68,28 @@ def _logic_with_constant(node: Node) -> Tensor | None:
 
 @rule("And", "Or", name="logic-with-itself")
 def _logic_with_itself(node: Node) -> Tensor | None:
-    """`x and x` -> x, x or x -> x."""
+    """And(x, x) -> x, Or(x, x) -> x."""
     a, b = binary(node)
     return a if a == b else None
 
 
 @rule("Not", name="double-not", below=("Not",))
 def _double_not(node: Node) -> Tensor | None:
-    """Not not x -> x."""
+    """Not(Not(x)) -> x."""
     x = first(node)
     return first(x.node) if x.op == "Not" else None
 
 
 @rule("Equal", "LessOrEqual", "GreaterOrEqual", name="equal-to-itself")
 def _equal_to_itself(node: Node) -> Tensor | None:
-    """`x == x` -> true, and <=, >=, except for floating-point numbers, which may be NaN."""
+    """Equal(x, x) -> true, and <=, >=, except of floating-point numbers, which may be NaN."""
     a, b = binary(node)
     return filled_like(node.out(), True, (a,)) if a == b and not a.dtype.is_float else None
 
 
 @rule("Less", "Greater", name="less-than-itself")
 def _less_than_itself(node: Node) -> Tensor | None:
-    """`x < x` -> false, x > x -> false."""
+    """Less(x, x) -> false, Greater(x, x) -> false."""
     a, b = binary(node)
     return filled_like(node.out(), False, (a,)) if a == b else None
 
@@ -127,7 +127,7 @@ _REPEATED = {
     "Abs": {"Abs", "Relu"},
     "Ceil": {"Ceil", "Floor", "Round"},
     "Floor": {"Ceil", "Floor", "Round"},
-    "Relu": {"Abs", "Relu"},
+    "Relu": {"Relu"},
     "Round": {"Ceil", "Floor", "Round"},
     "Sign": {"Sign"},
 }
@@ -138,9 +138,3 @@ def _repeated_function(node: Node) -> Tensor | None:
     """Relu(Relu(x)) -> Relu(x), and other functions that change nothing the second time."""
     x = first(node)
     return x if x.op in _REPEATED[node.op] else None
-
-
-@rule("Clip", name="no-limits")
-def _no_limits(node: Node) -> Tensor | None:
-    """Clip(x) without limits -> x."""
-    return first(node) if all(t is None for t in node.inputs[1:]) else None

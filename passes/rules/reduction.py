@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from graphc import functional as F
-from graphc.ir import dims
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
@@ -50,34 +49,36 @@ def _reduce_of_reduce(node: Node) -> Tensor | None:
 @rule("ReduceSum", name="sum-of-repeated", below=("ConstantOfShape", "Expand"))
 def _sum_of_repeated(node: Node) -> Tensor | None:
     """ReduceSum(Expand(s)) -> s * n where exactly the n-fold repetition is summed up."""
-    s, out = _summed_repetition(node), shape_of(node.out())
-    if s is None or out is None:
-        return None
-    sizes = [shape_of(first(node))[axis] for axis in reduced_axes(node) or ()]  # type: ignore[index]
-    count = dims.product(sizes)
-    number = number_like(count, s.dtype) if isinstance(count, int) and count > 0 else None
-    return None if number is None else view(F.multiply(s, number), out)
+    s, count = _repeated(node)
+    number = None if s is None else number_like(count, s.dtype)
+    return None if s is None or number is None else view(F.multiply(s, number), node.out().shape)
 
 
 @rule("ReduceMean", name="mean-of-repeated", below=("ConstantOfShape", "Expand"))
 def _mean_of_repeated(node: Node) -> Tensor | None:
     """ReduceMean(Expand(s)) -> s where exactly the repetition is averaged."""
-    s, out = _summed_repetition(node), shape_of(node.out())
-    return None if s is None or out is None else view(s, out)
+    s, _ = _repeated(node)
+    return None if s is None else view(s, node.out().shape)
 
 
-def _summed_repetition(node: Node) -> Tensor | None:
-    """The tensor that the input repeats the reduced axes and no other, where none is empty."""
+def _repeated(node: Node) -> tuple[Tensor | None, int]:
+    """The tensor that the input repeats along the reduced axes and along no other, and how often; None if it does not."""
     axes, shape = reduced_axes(node), shape_of(first(node))
     s, target = unexpanded(first(node))
     own = shape_of(s)
     if target is None or axes is None or shape is None or own is None:
-        return None
+        return None, 0
     padded = (1,) * (len(shape) - len(own)) + own
+    count = 1
     for axis, (before, after) in enumerate(zip(padded, shape, strict=True)):
-        if before != (1 if axis in axes else after) or after == 0:
-            return None
-    return s
+        if axis not in axes:
+            if before != after:
+                return None, 0
+        elif before == 1 and isinstance(after, int) and after > 0:
+            count *= after
+        else:
+            return None, 0
+    return s, count
 
 
 @rule(*VIEWS, name="keepdims-by-the-reduction", absorbs=0)

@@ -18,13 +18,13 @@ def _negated(t: Tensor) -> Tensor | None:
 
 @rule("Neg", name="double-negation", below=("Neg",))
 def _double_negation(node: Node) -> Tensor | None:
-    """-(-x) -> x."""
+    """Neg(-x) -> x."""
     return _negated(first(node))
 
 
 @rule("Neg", name="negated-difference", below=("Sub",))
 def _negated_difference(node: Node) -> Tensor | None:
-    """-(a - b) -> b - a."""
+    """Neg(a - b) -> b - a."""
     x = first(node)
     if x.op != "Sub":
         return None
@@ -34,7 +34,7 @@ def _negated_difference(node: Node) -> Tensor | None:
 
 @rule("Neg", name="negated-product-with-constant", below=("Mul", "Div"))
 def _negated_product_with_constant(node: Node) -> Tensor | None:
-    """-(x * c) -> x * -c, -(x / c) -> x / -c, -(c / x) -> -c / x."""
+    """Neg(x * c) -> x * -c, Neg(x / c) -> x / -c, Neg(c / x) -> -c / x."""
     x = first(node)
     if x.op not in ("Mul", "Div"):
         return None
@@ -54,7 +54,7 @@ def _minus(c: Tensor) -> Tensor | None:
 
 @rule("Add", name="add-negation", below=("Neg",))
 def _add_negation(node: Node) -> Tensor | None:
-    """`x + (-y)` -> x - y."""
+    """Add(x, -y) -> x - y."""
     for x, y in both_orders(node):
         minus_y = _negated(y)
         if minus_y is not None:
@@ -64,7 +64,7 @@ def _add_negation(node: Node) -> Tensor | None:
 
 @rule("Sub", name="subtract-negation", below=("Neg",))
 def _subtract_negation(node: Node) -> Tensor | None:
-    """`x - (-y)` -> x + y, and (-x) - y -> -(x + y)."""
+    """Sub(x, -y) -> x + y, Sub(-x, y) -> -(x + y)."""
     x, y = binary(node)
     minus_x, minus_y = _negated(x), _negated(y)
     if minus_y is not None:
@@ -74,7 +74,7 @@ def _subtract_negation(node: Node) -> Tensor | None:
 
 @rule("Mul", "Div", "MatMul", name="negation-out-of-product", below=("Neg",))
 def _negation_out_of_product(node: Node) -> Tensor | None:
-    """`a * (-b)` -> -(a * b), (-a) * (-b) -> a * b; likewise for quotients and matrix products."""
+    """Mul(a, -b) -> -(a * b), Mul(-a, -b) -> a * b; likewise quotients and matrix products."""
     a, b = binary(node)
     minus_a, minus_b = _negated(a), _negated(b)
     if minus_a is None and minus_b is None:
@@ -100,7 +100,7 @@ def _negation_out_of_view(node: Node) -> Tensor | None:
 
 @rule("Abs", name="absolute-of-negation", below=("Neg",))
 def _absolute_of_negation(node: Node) -> Tensor | None:
-    """|-x| -> |x|."""
+    """Abs(-x) -> Abs(x)."""
     x = _negated(first(node))
     return None if x is None else F.abs(x)
 

@@ -59,7 +59,10 @@ def _extra_axes(longer: Shape, shorter: Shape) -> list[int] | None:
 
 
 def _reshape(x: Tensor, own: Shape, shape: Shape) -> Tensor | None:
-    """A Reshape by numbers, or by 0 for each copied axis and at most one -1; None when these cannot say the shape."""
+    """A Reshape by numbers, with 0 for each copied axis or one -1; None when these cannot say the shape.
+
+    A -1 beside a copied axis would not be defined where that axis is empty.
+    """
     if all(isinstance(d, int) for d in shape):
         return _reshape_to(x, [int(d) for d in shape], allowzero=0 in shape)
     if 0 in shape or dims.product(own) != dims.product(shape):
@@ -67,7 +70,8 @@ def _reshape(x: Tensor, own: Shape, shape: Shape) -> Tensor | None:
     target = [
         d if isinstance(d, int) else 0 if axis < len(own) and own[axis] == d else -1 for axis, d in enumerate(shape)
     ]
-    return _reshape_to(x, target, allowzero=False) if target.count(-1) <= 1 else None
+    inferred = target.count(-1)
+    return _reshape_to(x, target, allowzero=False) if inferred <= (0 not in target) else None
 
 
 def _reshape_to(x: Tensor, target: list[int], *, allowzero: bool) -> Tensor:

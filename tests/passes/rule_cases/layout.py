@@ -1,0 +1,84 @@
+"""Cases of Transpose, Concat, Split, Slice, Shape and Gather."""
+
+import numpy as np
+
+import graphc as gc
+from rule_cases.case import Case, matches, refuses
+
+
+def _ints(*values):
+    return gc.constant(np.array(values, np.int64))
+
+
+def _size(x, axis):
+    return gc.op.Shape(x, start=axis, end=axis + 1)
+
+
+CASES: list[Case] = [
+    matches("identity-transpose", lambda x: gc.transpose(x, (0, 1)), lambda x: x, x="[n, 3]"),
+    matches("identity-transpose", gc.op.Transpose, lambda x: x, x="[n]"),
+    refuses("identity-transpose", gc.op.Transpose, x="[n, 3]"),
+    matches("transpose-of-transpose", lambda x: x.T.T, lambda x: gc.transpose(x, (0, 1)), x="[n, 3]"),
+    matches(
+        "transpose-of-transpose",
+        lambda x: gc.transpose(gc.transpose(x, (1, 2, 0)), (0, 2, 1)),
+        lambda x: gc.transpose(x, (1, 0, 2)),
+        x="[n, 3, 2]",
+    ),
+    refuses("transpose-of-transpose", lambda x: gc.exp(x.T).T, rtol=1e-6, x="[n, 3]"),
+    matches("concat-of-one", lambda x: gc.concat([x]), lambda x: x, x="[n]"),
+    refuses("concat-of-one", lambda x: gc.concat([x, x]), x="[n]"),
+    matches("concat-of-split", lambda x: gc.concat(gc.split(x, [1, 3], 1), 1), lambda x: x, x="[n, 4]"),
+    matches("concat-of-split", lambda x: gc.concat(gc.split(x, [1, 3], 1), -1), lambda x: x, x="[n, 4]"),
+    refuses("concat-of-split", lambda x: gc.concat(gc.split(x, [2, 2], 1), 0), x="[n, 4]"),
+    refuses("concat-of-split", lambda x: gc.concat(gc.split(x, [1, 3], 1)[::-1], 1), x="[n, 4]"),
+    refuses("concat-of-split", lambda x: gc.concat(gc.split(x, [1, 1, 2], 1)[:2], 1), x="[n, 4]"),
+    matches(
+        "split-of-concat",
+        lambda x, y: gc.split(gc.concat([x, y], 1), [1, 3], 1),
+        lambda x, y: (x, y),
+        x="[n, 1]",
+        y="[n, 3]",
+    ),
+    matches(
+        "split-of-concat",
+        lambda x, y: gc.op.Split(gc.concat([x, y]), gc.concat([_size(x, 0), _size(y, 0)]), axis=0),
+        lambda x, y: (x, y),
+        x="[n, 3]",
+        y="[m, 3]",
+    ),
+    refuses("split-of-concat", lambda x, y: gc.split(gc.concat([x, y], 1), [3, 1], 1), x="[n, 1]", y="[n, 3]"),
+    refuses("split-of-concat", lambda x, y: gc.split(gc.concat([x, y], 1), 2, 0), x="[2, 2]", y="[2, 2]"),
+    matches("split-into-one", lambda x: gc.split(x, 1), lambda x: x, x="[4]"),
+    refuses("split-into-one", lambda x: gc.split(x, 2), x="[4]"),
+    matches(
+        "slice-of-everything", lambda x: gc.op.Slice(x, _ints(0), _ints(2**63 - 1), _ints(1)), lambda x: x, x="[n, m]"
+    ),
+    matches("slice-of-everything", lambda x: x[0:4], lambda x: x, x="[4, 3]"),
+    refuses("slice-of-everything", lambda x: x[::-1], x="[4, 3]"),
+    refuses("slice-of-everything", lambda x: x[1:], x="[4, 3]"),
+    refuses(
+        "slice-of-everything",
+        lambda x, s: gc.op.Slice(x, _ints(0), _ints(4), _ints(0), s * s + 1),
+        x="[4]",
+        s="int64[1]",
+    ),
+    matches("slice-of-concat", lambda x, y: gc.concat([x, y])[:3], lambda x, y: x, x="[3]", y="[n]"),
+    matches("slice-of-concat", lambda x, y: gc.concat([x, y])[3:], lambda x, y: y, x="[3]", y="[n]"),
+    matches("slice-of-concat", lambda x, y: gc.concat([x, y], 1)[:, -2:], lambda x, y: y, x="[n, 3]", y="[n, 2]"),
+    matches("slice-of-concat", lambda x, y: gc.concat([y, x, y])[2:5], lambda x, y: x, x="[3]", y="[2]"),
+    refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[:2], x="[3]", y="[n]"),
+    refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[2:5], x="[3]", y="[2]"),
+    refuses("slice-of-concat", lambda x, y: gc.concat([x, y], 1)[:2], x="[4, 2]", y="[4, 2]"),
+    matches("shape-of-equal-shape", lambda x: gc.shape_of(gc.exp(x) * 2.0), gc.shape_of, x="[n, 3]"),
+    matches("shape-of-equal-shape", lambda x, y: _size(x + y, 1), lambda x, y: _size(x, 1), x="[n, m]", y="[m]"),
+    refuses("shape-of-equal-shape", lambda x: gc.shape_of(x.T), x="[n, 3]"),
+    refuses("shape-of-equal-shape", lambda x, y: gc.shape_of(x * y), x="[1, m]", y="[n, 1]"),
+    matches("size-of-equal-shape", lambda x: gc.op.Size(gc.exp(x)), gc.op.Size, x="[n, 3]"),
+    refuses("size-of-equal-shape", lambda x: gc.op.Size(x.T), x="[n, 3]"),
+    matches("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(1)), lambda x: _size(x, 1), x="[n, m]"),
+    matches("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(-2)), lambda x: _size(x, 0), x="[n, m]"),
+    refuses("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(1, 0)), x="[n, m]"),
+    refuses("gather-of-shape", lambda x: gc.shape_of(x)[0], x="[n, m]"),
+    refuses("gather-of-shape", lambda x: gc.take(gc.op.Shape(x, start=1), _ints(0)), x="[n, m]"),
+]
