@@ -91,7 +91,7 @@ def _state(c: Context, first: Type, following: Type) -> Type:
     joined = join(c, first, following)
     if not isinstance(joined, TensorType) or joined.shape is None:
         return joined
-    before, after = first.shape, following.shape  # type: ignore[union-attr]
+    before, after = (t.shape or () for t in (first, following) if isinstance(t, TensorType))
     if any(dims.provably_different(p, q) for p, q in zip(before, after, strict=True)):
         c.fail(f"a state of shape {show(before)} becomes {show(after)}; expected the same shape")
     return TensorType(joined.dtype, tuple(q if isinstance(q, int) else p for p, q in zip(before, after, strict=True)))

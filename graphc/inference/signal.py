@@ -20,19 +20,20 @@ def _window(c: Context) -> Sequence[TensorType]:
 def _dft(c: Context) -> Sequence[Shape]:
     x = c.shape(0)
     chosen = c.integers(2) if c.has(2) else [-2]
+    onesided, inverse = bool(c.attrs["onesided"]), bool(c.attrs["inverse"])
+    parts = 1 if onesided and inverse else 2
     if chosen is None or not isinstance(chosen[0], int):
-        return [tuple(dims.unknown() for _ in x[:-1]) + (2,)]
+        return [(*(dims.unknown() for _ in x[:-1]), parts)]
     axis = c.axis(chosen[0], len(x))
     length = c.integers(1)
     if axis == len(x) - 1:
         c.fail("the axis is the last one, which holds real and imaginary parts")
-    onesided, inverse = bool(c.attrs["onesided"]), bool(c.attrs["inverse"])
     size: Dim = dims.multiply(2, dims.subtract(x[axis], 1)) if onesided and inverse else x[axis]
     if c.has(1):
         size = length[0] if length else dims.unknown()
     if onesided and not inverse:
         size = _half(size)
-    return [(*x[:axis], size, *x[axis + 1 : -1], 1 if onesided and inverse else 2)]
+    return [(*x[:axis], size, *x[axis + 1 : -1], parts)]
 
 
 def _half(size: Dim) -> Dim:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from graphc.errors import GraphError
@@ -66,11 +67,14 @@ def substitute(outputs: Sequence[Tensor], replacements: Mapping[Tensor, Tensor])
     return [mapped.get(t, t) for t in outputs]
 
 
+_set = object.__setattr__
+
+
 class Graph:
     """A closed function: `inputs` and parameters in, `outputs` out, and `updates` of state (state input -> next value).
 
-    Immutable. Two graphs are equal (`==`) when they compute the same nodes of the same inputs; see
-    :meth:`structurally_equal` for equality up to the identity of inputs.
+    Immutable. `nodes` are all nodes, leaves included, each after its inputs. Two graphs are equal (`==`) when they
+    compute the same nodes of the same inputs; see :meth:`structurally_equal` for equality up to the identity of inputs.
 
     Args:
         inputs: every leaf that the outputs depend on, in order; inputs that nothing depends on may be listed too.
@@ -82,7 +86,14 @@ class Graph:
         GraphError: a leaf is missing from `inputs`, a name is used twice, or an update does not fit its state.
     """
 
-    __slots__ = ("__weakref__", "_nodes", "inputs", "name", "output_names", "outputs", "updates")
+    __slots__ = ("__weakref__", "inputs", "name", "nodes", "output_names", "outputs", "updates")
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    output_names: tuple[str, ...]
+    updates: Mapping[Tensor, Tensor]
+    name: str
+    nodes: tuple[Node, ...]
 
     def __init__(
         self,
@@ -91,24 +102,15 @@ class Graph:
         updates: Mapping[Tensor, Tensor] | None = None,
         name: str = "graph",
     ) -> None:
-        self.inputs: tuple[Tensor, ...] = tuple(inputs)
-        self.updates: dict[Tensor, Tensor] = dict(updates or {})
-        self.name = name
-        if isinstance(outputs, Mapping):
-            self.outputs: tuple[Tensor, ...] = tuple(outputs.values())
-            self.output_names: tuple[str, ...] = tuple(outputs)
-        else:
-            self.outputs = tuple(outputs)
-            self.output_names = _names_of(self.outputs, {t.name for t in self.inputs})
-        self._nodes: tuple[Node, ...] | None = None
+        results = tuple(outputs.values() if isinstance(outputs, Mapping) else outputs)
+        given = tuple(outputs) if isinstance(outputs, Mapping) else _names_of(results, {t.name for t in inputs})
+        _set(self, "inputs", tuple(inputs))
+        _set(self, "outputs", results)
+        _set(self, "output_names", given)
+        _set(self, "updates", MappingProxyType(dict(updates or {})))
+        _set(self, "name", name)
+        _set(self, "nodes", tuple(topological((*results, *self.updates.values()))))
         _check(self)
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """Every node, leaves included, each after its inputs."""
-        if self._nodes is None:
-            self._nodes = tuple(topological((*self.outputs, *self.updates.values())))
-        return self._nodes
 
     @property
     def parameters(self) -> dict[str, Tensor]:
@@ -165,6 +167,9 @@ class Graph:
 
         return to_python(self)
 
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a Graph is immutable; build a new one instead of setting {name!r}")
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Graph) and self._key() == other._key()
 
@@ -186,10 +191,13 @@ class Graph:
 def _names_of(outputs: Sequence[Tensor], taken: set[str | None]) -> tuple[str, ...]:
     """Names for unnamed outputs: their labels where those are free, else `output`, or `output_0`, `output_1`, …"""
     names: list[str] = []
+    labels = {t.name for t in outputs}
     for position, t in enumerate(outputs):
         name = t.name
         if name is None or name in names or (name in taken and not t.node.is_leaf):
             name = "output" if len(outputs) == 1 else f"output_{position}"
+            while name in labels or name in taken:
+                name += "_"
         names.append(name)
     return tuple(names)
 
@@ -305,7 +313,7 @@ def _match_all(pairs: list[tuple[Tensor, Tensor]], match: dict[Node, Node]) -> s
                 continue
             difference = _compare(left, right)
             if difference is not None:
-                return difference
+                return f"{difference} [{left.origin}] against [{right.origin}]"
             below = [
                 (p.node, q.node)
                 for p, q in zip(left.inputs, right.inputs, strict=True)
@@ -333,24 +341,23 @@ def _wiring(left: Node, right: Node) -> str:
 
 def _compare(left: Node, right: Node) -> str | None:
     """Differences of two nodes but for what their inputs are."""
-    where = f"[{left.origin}] against [{right.origin}]"
     if left.is_leaf or right.is_leaf:
-        return f"{left!r} against {right!r}: an input that is not listed {where}"
+        return f"{left!r} against {right!r}: an input that is not listed"
     if (left.op, left.domain) != (right.op, right.domain):
-        return f"{left!r} against {right!r} {where}"
+        return f"{left!r} against {right!r}"
     if left.attrs.keys() != right.attrs.keys():
-        return f"{left.op}: attributes {dict(left.attrs)} against {dict(right.attrs)} {where}"
+        return f"{left.op}: attributes {dict(left.attrs)} against {dict(right.attrs)}"
     for name, value in left.attrs.items():
         if not _same_attribute(value, right.attrs[name]):
-            return f"{left.op}: {name}={value!r} against {name}={right.attrs[name]!r} {where}"
+            return f"{left.op}: {name}={value!r} against {name}={right.attrs[name]!r}"
     wiring = (
         [None if t is None else t.index for t in left.inputs],
         [None if t is None else t.index for t in right.inputs],
     )
     if wiring[0] != wiring[1]:
-        return f"{left.op}: takes outputs {wiring[0]} of its inputs against {wiring[1]} {where}"
+        return f"{left.op}: takes outputs {wiring[0]} of its inputs against {wiring[1]}"
     if len(left.types) != len(right.types) or not all(map(_same_type, left.types, right.types)):
-        return f"{left.op}: {list(left.types)} against {list(right.types)} {where}"
+        return f"{left.op}: {list(left.types)} against {list(right.types)}"
     return None
 
 
