@@ -9,7 +9,7 @@ from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
 
-__all__ = ["can_unbroadcast", "reduce_to", "reshape_like", "unbroadcast"]
+__all__ = ["can_unbroadcast", "reduce_to", "reshape_like", "shape_like", "unbroadcast"]
 
 
 def can_unbroadcast(have: dims.Shape | None, want: dims.Shape | None) -> bool:
@@ -33,7 +33,7 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
     if have is not None and have == want:
         return g
     if have is None or want is None or len(want) > len(have) or not _decidable(have, want):
-        return reduce_to(g, F.shape_of(like))
+        return reduce_to(g, shape_like(like))
     lead = len(have) - len(want)
     repeated = [lead + axis for axis, d in enumerate(want) if d == 1 and have[lead + axis] != 1]
     if repeated and lead == 0:
@@ -47,6 +47,12 @@ def unbroadcast(g: Tensor, like: Tensor) -> Tensor:
 def _decidable(have: dims.Shape, want: dims.Shape) -> bool:
     aligned = zip(reversed(want), reversed(have), strict=False)
     return all(w == 1 or w == h for w, h in aligned)
+
+
+def shape_like(t: Tensor) -> Tensor:
+    """The shape of `t` as an int64 vector: a constant where it is static, so that nothing holds on to `t`."""
+    shape = t.tensor_type.shape
+    return F.shape_of(t) if shape is None else F.shape_tensor(shape, [t])
 
 
 def reduce_to(g: Tensor, shape: Tensor) -> Tensor:
@@ -67,7 +73,7 @@ def reshape_like(g: Tensor, like: Tensor) -> Tensor:
     known = g.tensor_type.shape
     if shape is not None and known is not None and _one_step(known, shape):
         return F.reshape(g, shape)
-    return apply("Reshape", (g, F.shape_of(like)), {"allowzero": 1}).out()
+    return apply("Reshape", (g, shape_like(like)), {"allowzero": 1}).out()
 
 
 def _one_step(known: dims.Shape, shape: dims.Shape) -> bool:

@@ -53,10 +53,9 @@ def vjp_of_body(node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
     given = [t for t in node.inputs if t is not None]
     actual = dict(zip(formals, given, strict=True))
     actual.update(zip(seeds, [g for g in cotangents if g is not None], strict=True))
-    found = dict(zip(gradients, substitute(list(gradients.values()), actual), strict=True))
-    positions = [position for position, t in enumerate(node.inputs) if t is not None]
-    by_position = {p: found[formal] for p, formal in zip(positions, formals, strict=True) if formal in found}
-    return [by_position.get(position) for position in range(len(node.inputs))]
+    made = iter(substitute([g for g in gradients if g is not None], actual))
+    found = iter([None if g is None else next(made) for g in gradients])
+    return [None if t is None else next(found) for t in node.inputs]
 
 
 def _types(node: Node) -> tuple[Type | None, ...]:
@@ -66,15 +65,13 @@ def _types(node: Node) -> tuple[Type | None, ...]:
 @functools.lru_cache(maxsize=64)
 def _gradient(
     op: str, attrs: tuple[tuple[str, Any], ...], types: tuple[Type | None, ...], wanted: tuple[bool, ...]
-) -> tuple[list[Tensor], list[Tensor], dict[Tensor, Tensor]]:
-    """The body's inputs, the cotangents of its wanted outputs, and the gradient with respect to each float input."""
-    from passes.autodiff import vjp
-    from passes.vjp.registry import is_differentiable
+) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:
+    """The body's inputs, the cotangents of its wanted outputs, and the gradient with respect to each input."""
+    from passes.autodiff import pullback
 
     formals, outputs = _body(op, attrs, types, wanted)
     seeds = [leaf(INPUT, f"cotangent_{i}", t.type, {}) for i, t in enumerate(outputs)]
-    wrt = {t: t for t in formals if is_differentiable(t)}
-    return formals, seeds, vjp(outputs, wrt, seeds, unused="zero")
+    return formals, seeds, pullback(outputs, formals, seeds)
 
 
 @functools.lru_cache(maxsize=64)

@@ -10,7 +10,7 @@ from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
-from passes.unbroadcast import reshape_like
+from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
@@ -29,7 +29,7 @@ def _surround(node: Node, g: Tensor) -> Tensor:
     if known is not None:
         return F.pad(g, known)
     starts = F.cast(starts, "int64")
-    sizes, lengths = F.shape_of(x), F.shape_of(g)
+    sizes, lengths = shape_like(x), shape_like(g)
     if axes is None:
         axes = F.arange(F.reshape(F.shape_of(starts), ()))
     axes = F.cast(axes, "int64")
@@ -76,7 +76,7 @@ def _scatter_back(node: Node, g: Tensor) -> Tensor:
 
 
 def _with_shape(t: Tensor, like: Tensor) -> Tensor:
-    return apply("Reshape", (t, F.shape_of(like)), {"allowzero": 1}).out()
+    return apply("Reshape", (t, shape_like(like)), {"allowzero": 1}).out()
 
 
 @vjp("Gather")

@@ -9,7 +9,7 @@ import numpy as np
 from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
-from passes.unbroadcast import reshape_like
+from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
@@ -67,7 +67,7 @@ def _tile(node: Node, g: Tensor) -> Sequence[Contribution]:
     rank = x.ndim
     if rank == 0:
         return [g]
-    pairs = F.concat([F.unsqueeze(repeats, 1), F.unsqueeze(F.shape_of(x), 1)], axis=1)
+    pairs = F.concat([F.unsqueeze(repeats, 1), F.unsqueeze(shape_like(x), 1)], axis=1)
     unfolded = apply("Reshape", (g, F.reshape(pairs, (2 * rank,))), {"allowzero": 1}).out()
     return [reshape_like(F.sum(unfolded, list(range(0, 2 * rank, 2))), x)]
 
@@ -93,7 +93,7 @@ def _pad_by_index(node: Node, g: Tensor) -> Tensor:
     """Reflected, repeated or wrapped elements: pad the positions of the input likewise; add up what each receives."""
     x = operand(node)
     count = F.reshape(apply("Size", (x,), {}).out(), ())
-    positions = F.reshape(F.arange(count), F.shape_of(x))
+    positions = F.reshape(F.arange(count), shape_like(x))
     padded = (positions, operand(node, 1), None, optional(node, 3))
     sources = apply("Pad", padded, {"mode": node.attrs["mode"]}).out()
     wide = widened(g)
@@ -107,7 +107,7 @@ def _depth_to_space(node: Node, g: Tensor) -> Contribution:
     block = node.attrs["blocksize"]
     if node.attrs["mode"] == "DCR":
         return apply("SpaceToDepth", (g,), {"blocksize": block}).out()
-    n, channels, height, width = (F.take(F.shape_of(operand(node)), np.array([i], np.int64)) for i in range(4))
+    n, channels, height, width = (F.take(shape_like(operand(node)), np.array([i], np.int64)) for i in range(4))
     blocks = constant(np.array([block], np.int64))
     depth = F.floor_divide(channels, constant(np.array([block * block], np.int64)))
     unfolded = F.reshape(g, F.concat([n, depth, height, blocks, width, blocks]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from graphc import functional as F
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
+from passes.unbroadcast import shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp
 
 
@@ -36,7 +37,7 @@ def _expand(node: Node, g: Tensor) -> Tensor:
     kept = _keep(node, g)
     if kept.tensor_type.shape is not None and kept.tensor_type.shape == x.tensor_type.shape:
         return kept
-    return apply("Expand", (kept, F.shape_of(x)), {}).out()
+    return apply("Expand", (kept, shape_like(x)), {}).out()
 
 
 def _shared(node: Node, g: Tensor) -> Tensor:
