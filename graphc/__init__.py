@@ -14,6 +14,7 @@ _LAZY = {
     "graphc.ir.types": ("DType", "TensorType"),
     "graphc.ir.dims": ("dim",),
     "graphc.errors": (
+        "BatchingError",
         "DTypeError",
         "DifferentiationError",
         "DimensionError",
@@ -151,8 +152,10 @@ _LAZY = {
     ),
     "graphc.serial.text": ("parse",),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
+    "passes.modes": ("hessian", "hvp", "jacobian", "jvp"),
     "passes.simplify": ("simplify",),
     "passes.train_step": ("train_step",),
+    "passes.vmap": ("per_example_grad", "vmap"),
     "runtimes.callbacks": ("Callback", "EarlyStopping"),
     "runtimes.evaluate": ("compile", "evaluate"),
     "runtimes.export": ("export", "export_step"),

@@ -7,6 +7,7 @@ All derive from :class:`GraphcError`; each also derives from the built-in except
 from __future__ import annotations
 
 __all__ = [
+    "BatchingError",
     "DTypeError",
     "DifferentiationError",
     "DimensionError",
@@ -50,6 +51,10 @@ class GraphError(GraphcError, ValueError):
 
 class DifferentiationError(GraphcError, ValueError):
     """A gradient that does not exist or is not defined; names every offender at once."""
+
+
+class BatchingError(GraphcError, ValueError):
+    """An operator that cannot be applied to a whole batch at once; names every offender at once."""
 
 
 class FeedError(GraphcError, ValueError):
