@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.ir import schema
+from graphc.ir import dims, schema
 from graphc.ir.build import constant
 from graphc.ir.constant import Array, Constant
 from graphc.ir.graph import Graph
@@ -61,13 +61,21 @@ def _known_integers(values: Values | None) -> Array | None:
 
 
 def _too_large(node: Node, arrays: Sequence[Array | None]) -> bool:
+    """Whether the results are larger than they may be, of unknown size, or no tensors of numbers at all."""
     given = sum(array.nbytes for array in arrays if array is not None)
     for t in node.types:
-        if not isinstance(t, TensorType) or t.dtype.kind == "s" or not t.is_static:
+        if not isinstance(t, TensorType) or t.dtype.kind == "s" or t.shape is None:
             return True
-        if int(t.size) * t.dtype.bits / 8 > max(MAX_BYTES, given):  # type: ignore[arg-type]
+        if node.op in _SELECTING:
+            continue
+        size = t.size
+        if not isinstance(size, int) or size * t.dtype.bits / 8 > max(MAX_BYTES, given):
             return True
     return False
+
+
+_SELECTING = frozenset({"Compress", "NonZero", "Unique"})
+"""Operators whose results have a size that depends on values, but is limited by that of their input."""
 
 
 def _computed(node: Node, arrays: Sequence[Array | None]) -> list[Tensor] | None:
@@ -81,11 +89,16 @@ def _computed(node: Node, arrays: Sequence[Array | None]) -> list[Tensor] | None
     constants: list[Tensor] = []
     for result, t in zip(results, node.types, strict=True):
         assert isinstance(t, TensorType)
-        array = np.ascontiguousarray(result).reshape(np.shape(result))
-        if array.dtype != t.dtype.numpy or array.shape != t.shape:
+        array = np.asarray(result, order="C")
+        if array.dtype != t.dtype.numpy or not _has_shape(array, t):
             return None
         constants.append(constant(Constant(array, t.dtype)))
     return constants
+
+
+def _has_shape(array: Array, t: TensorType) -> bool:
+    shape = t.shape or ()
+    return array.ndim == len(shape) and not any(map(dims.provably_different, array.shape, shape))
 
 
 def _by_reference(node: Node, arrays: Sequence[Array | None]) -> list[Any]:
