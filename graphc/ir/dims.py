@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
 
 from graphc.errors import DimensionError
+from graphc.ir.origin import location
 
 if TYPE_CHECKING:
     import sympy
@@ -94,7 +95,7 @@ def dim(value: object) -> Dim:
 def _checked(d: Dim) -> Dim:
     if d < 0 if isinstance(d, int) else d.is_negative or d.is_number:
         raise DimensionError(
-            f"a dimension cannot be {d!r}; expected a non-negative integer, a name such as 'batch', or None"
+            f"a dimension cannot be {d!r}; expected a non-negative integer, a name such as 'batch', or None{location()}"
         )
     return d
 
@@ -106,7 +107,7 @@ def _from_expression(value: object) -> Dim:
         return canonical(value)
     raise DimensionError(
         f"a dimension cannot be {value!r} ({type(value).__name__}); "
-        "expected an integer, a name such as 'batch', or None"
+        f"expected an integer, a name such as 'batch', or None{location()}"
     )
 
 
@@ -138,7 +139,9 @@ def _parse(text: str) -> Dim:
     if not any(character.isalpha() or character == "_" for character in text):
         if text.isascii() and text.isdigit() and len(text) < 20:
             return int(text)
-        raise DimensionError(f"a dimension cannot be {text!r}; expected an integer, a name such as 'batch', or None")
+        raise DimensionError(
+            f"a dimension cannot be {text!r}; expected an integer, a name such as 'batch', or None{location()}"
+        )
     if len(text) <= MAX_TEXT:
         try:
             return _from_expression(_from_ast(ast.parse(text, mode="eval").body, 0))
@@ -149,7 +152,9 @@ def _parse(text: str) -> Dim:
 
 def _named(name: str) -> Dim:
     if _RESERVED.fullmatch(name):
-        raise DimensionError(f"a dimension cannot be named {name!r}; graphc names unknown dimensions so. Use None.")
+        raise DimensionError(
+            f"a dimension cannot be named {name!r}, as graphc names unknown dimensions so{location()}. Use None."
+        )
     symbol: Dim = _symbol(name)
     return symbol
 

@@ -294,7 +294,7 @@ def _normalized(op: OpSpec, attr: AttrSpec, value: Any) -> Any:
             return as_dtype(value).code
         return normalize(attr.kind, value)
     except DTypeError as error:
-        raise DTypeError(f"{op.name}: attribute {attr.name!r}: {error}{location()}") from None
+        raise DTypeError(f"{op.name}: attribute {attr.name!r}: {error}") from None
     except (TypeError, ValueError, OverflowError):
         expected = _KINDS[attr.kind][1] if attr.kind in _KINDS else attr.kind
         found = f"{value!r} ({type(value).__name__})"

@@ -11,6 +11,7 @@ import numpy as np
 from graphc.errors import DTypeError, ShapeError
 from graphc.ir import dims
 from graphc.ir.dims import Dim, Shape
+from graphc.ir.origin import location
 
 __all__ = ["DType", "OptionalType", "SequenceType", "TensorType", "Type", "as_dtype", "as_shape"]
 
@@ -117,11 +118,14 @@ def as_dtype(spec: object) -> DType:
     else:
         found = _from_numpy(spec)
     if found is None:
-        raise DTypeError(f"{spec!r} is no data type; expected one of {', '.join(_BY_NAME)}, or a NumPy type")
+        names = ", ".join(_BY_NAME)
+        raise DTypeError(f"{spec!r} is no data type; expected one of {names}, or a NumPy type{location()}")
     return found
 
 
 def _from_numpy(spec: Any) -> DType | None:
+    if spec is None:  # float64 to NumPy
+        return None
     try:
         numpy_dtype = np.dtype(spec)
     except TypeError:
@@ -139,7 +143,9 @@ def from_onnx_name(name: str) -> DType:
 def as_shape(shape: object) -> Shape:
     """The shape for an iterable of integers, names, expressions and None. Raises ShapeError, DimensionError."""
     if isinstance(shape, (int, str)) or not isinstance(shape, Iterable):
-        raise ShapeError(f"a shape cannot be {shape!r}; expected a tuple of dimensions such as ('batch', 784)")
+        raise ShapeError(
+            f"a shape cannot be {shape!r}; expected a tuple of dimensions such as ('batch', 784){location()}"
+        )
     return tuple([d if type(d) is int and d >= 0 else dims.dim(d) for d in shape])
 
 

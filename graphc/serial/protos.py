@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphc.errors import ModelImportError, OperatorError
+from graphc.errors import DimensionError, ModelImportError, OperatorError
 from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
@@ -70,7 +70,10 @@ def _dim(proto: Any) -> Dim:
     if kind == "dim_value" and proto.dim_value >= 0:
         return int(proto.dim_value)
     if kind == "dim_param" and proto.dim_param.strip():
-        return dims.dim(proto.dim_param)
+        try:
+            return dims.dim(proto.dim_param)
+        except DimensionError:  # a text such as "-1" or "?"
+            return dims.unknown()
     return dims.unknown()
 
 
