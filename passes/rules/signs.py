@@ -64,15 +64,21 @@ def _add_negation(node: Node) -> Tensor | None:
 
 @rule("Sub", name="subtract-negation", below=("Neg",))
 def _subtract_negation(node: Node) -> Tensor | None:
-    """Sub(x, -y) -> x + y, Sub(-x, y) -> -(x + y)."""
+    """Sub(x, -y) -> x + y."""
     x, y = binary(node)
-    minus_x, minus_y = _negated(x), _negated(y)
-    if minus_y is not None:
-        return F.add(x, minus_y)
+    minus_y = _negated(y)
+    return None if minus_y is None else F.add(x, minus_y)
+
+
+@rule("Sub", name="negation-out-of-difference", below=("Neg",), absorbs=True)
+def _negation_out_of_difference(node: Node) -> Tensor | None:
+    """Sub(-x, y) -> -(x + y)."""
+    x, y = binary(node)
+    minus_x = _negated(x)
     return None if minus_x is None else F.neg(F.add(minus_x, y))
 
 
-@rule("Mul", "Div", "MatMul", name="negation-out-of-product", below=("Neg",))
+@rule("Mul", "Div", "MatMul", name="negation-out-of-product", below=("Neg",), absorbs=True)
 def _negation_out_of_product(node: Node) -> Tensor | None:
     """Mul(a, -b) -> -(a * b), Mul(-a, -b) -> a * b; likewise quotients and matrix products."""
     a, b = binary(node)
@@ -84,16 +90,18 @@ def _negation_out_of_product(node: Node) -> Tensor | None:
     return positive if minus_a is not None and minus_b is not None else F.neg(positive)
 
 
-@rule("ReduceSum", "ReduceMean", name="negation-out-of-sum", below=("Neg",))
+@rule("ReduceSum", "ReduceMean", name="negation-out-of-sum", below=("Neg",), absorbs=True)
 def _negation_out_of_sum(node: Node) -> Tensor | None:
     """ReduceSum(-x) -> -ReduceSum(x), and the mean: fewer elements to negate."""
     x = _negated(first(node))
     return None if x is None else F.neg(build.rebuild(node, (x, *node.inputs[1:])).out())
 
 
-@rule("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", name="negation-out-of-view", below=("Neg",))
+@rule(
+    "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", name="negation-out-of-view", below=("Neg",), absorbs=True
+)
 def _negation_out_of_view(node: Node) -> Tensor | None:
-    """Transpose(-x) -> -Transpose(x), and other operators that only move elements."""
+    """Transpose(-x) -> -Transpose(x), and other operators that move elements (Expand repeats them: it comes last)."""
     x = _negated(first(node))
     return None if x is None else F.neg(build.rebuild(node, (x, *node.inputs[1:])).out())
 
@@ -105,7 +113,7 @@ def _absolute_of_negation(node: Node) -> Tensor | None:
     return None if x is None else F.abs(x)
 
 
-@rule("Where", name="negation-out-of-choice", below=("Neg",))
+@rule("Where", name="negation-out-of-choice", below=("Neg",), absorbs=True)
 def _negation_out_of_choice(node: Node) -> Tensor | None:
     """Where(c, -a, -b) -> -Where(c, a, b); a zero is its own negative."""
     condition, *branches = node.inputs
