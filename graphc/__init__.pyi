@@ -38,6 +38,7 @@ from graphc.functional import ceil as ceil
 from graphc.functional import celu as celu
 from graphc.functional import clip as clip
 from graphc.functional import concat as concat
+from graphc.functional import cond as cond
 from graphc.functional import cos as cos
 from graphc.functional import cosh as cosh
 from graphc.functional import cumsum as cumsum
@@ -52,6 +53,7 @@ from graphc.functional import eye as eye
 from graphc.functional import flatten as flatten
 from graphc.functional import floor as floor
 from graphc.functional import floor_divide as floor_divide
+from graphc.functional import fori_loop as fori_loop
 from graphc.functional import full as full
 from graphc.functional import full_like as full_like
 from graphc.functional import gelu as gelu
@@ -104,6 +106,7 @@ from graphc.functional import remainder as remainder
 from graphc.functional import reshape as reshape
 from graphc.functional import round as round
 from graphc.functional import rsqrt as rsqrt
+from graphc.functional import scan as scan
 from graphc.functional import scatter_add as scatter_add
 from graphc.functional import selu as selu
 from graphc.functional import shape_of as shape_of
@@ -136,6 +139,7 @@ from graphc.functional import transpose as transpose
 from graphc.functional import unsqueeze as unsqueeze
 from graphc.functional import var as var
 from graphc.functional import where as where
+from graphc.functional import while_loop as while_loop
 from graphc.functional import zeros as zeros
 from graphc.functional import zeros_like as zeros_like
 from graphc.ir.build import constant as constant
@@ -153,8 +157,14 @@ from graphc.serial.text import parse as parse
 from passes.autodiff import grad as grad
 from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
+from passes.modes import hessian as hessian
+from passes.modes import hvp as hvp
+from passes.modes import jacobian as jacobian
+from passes.modes import jvp as jvp
 from passes.simplify import simplify as simplify
 from passes.train_step import train_step as train_step
+from passes.vmap import per_example_grad as per_example_grad
+from passes.vmap import vmap as vmap
 from runtimes import testing as testing
 from runtimes.callbacks import Callback as Callback
 from runtimes.callbacks import EarlyStopping as EarlyStopping

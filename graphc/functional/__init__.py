@@ -2,6 +2,8 @@
 
 from graphc.functional.activation import *  # noqa: F403
 from graphc.functional.activation import __all__ as _activation
+from graphc.functional.control import *  # noqa: F403
+from graphc.functional.control import __all__ as _control
 from graphc.functional.elementwise import *  # noqa: F403
 from graphc.functional.elementwise import __all__ as _elementwise
 from graphc.functional.indexing import *  # noqa: F403
@@ -13,4 +15,4 @@ from graphc.functional.linalg import __all__ as _linalg
 from graphc.functional.reduction import *  # noqa: F403
 from graphc.functional.reduction import __all__ as _reduction
 
-__all__ = [*_activation, *_elementwise, *_indexing, *_layout, *_linalg, *_reduction]  # noqa: PLE0604
+__all__ = [*_activation, *_control, *_elementwise, *_indexing, *_layout, *_linalg, *_reduction]  # noqa: PLE0604
