@@ -294,6 +294,10 @@ def _node_in_float64(node: Node, mapped: Mapping[Tensor, Tensor]) -> Node:
     for name in ("to", "dtype"):
         if name in attrs and as_dtype(attrs[name]).is_float:
             attrs[name] = double.code
+    for name, value in attrs.items():
+        if isinstance(value, Graph):
+            body = _in_float64([*value.inputs, *value.outputs])
+            attrs[name] = Graph(body[: len(value.inputs)], body[len(value.inputs) :], name=value.name)
     if node.op == "ConstantOfShape":
         value = attrs.get("value", Constant(np.zeros(1, np.float32)))
         attrs["value"] = Constant(value.array, double) if value.dtype.is_float else value
