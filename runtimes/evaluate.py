@@ -10,6 +10,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.origin import location
 from graphc.serial.export import to_model
 from runtimes.feeds import FeedChecker, Feeds
+from runtimes.index_ranges import index_ranges
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.reference import ReferenceSession
 from runtimes.session import Device, RuntimeOptions, Session
@@ -38,7 +39,7 @@ class Function:
         self.graph = graph
         self.session = session
         self._outputs = outputs
-        self._check = FeedChecker(list(graph.feeds.values()), check_nan=check_nan)
+        self._check = FeedChecker(list(graph.feeds.values()), check_nan=check_nan, ranges=index_ranges(graph))
 
     def __call__(self, feeds: Feeds | None = None, /, **named: Any) -> Any:
         """Compute the outputs. Raises FeedError when the feeds do not match the inputs."""

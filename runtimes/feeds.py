@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, TensorType, as_dtype
+from runtimes.index_ranges import IndexRange, refuse_outside
 
 __all__ = ["FeedChecker", "Feeds", "convert", "refuse_nan"]
 
@@ -35,19 +37,27 @@ class FeedChecker:
     Args:
         inputs: the inputs to feed.
         check_nan: whether a NaN in a floating-point feed is an error.
+        ranges: what inputs that hold indices may hold.
     """
 
-    def __init__(self, inputs: Sequence[Tensor], *, check_nan: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[Tensor],
+        *,
+        check_nan: bool = False,
+        ranges: Mapping[str, IndexRange] = MappingProxyType({}),
+    ) -> None:
         self.inputs: dict[str, TensorType] = {str(t.name): t.tensor_type for t in inputs}
         self._by_tensor = {t: str(t.name) for t in inputs}
         self._check_nan = check_nan
+        self._ranges = ranges
         self._known: dict[Signature, dict[str, int]] = {}
 
     def __call__(self, feeds: Feeds) -> tuple[dict[str, Array], dict[str, int]]:
         """The arrays by name, in the inputs' order and dtypes, and the size of every symbol that the shapes tell.
 
         Raises FeedError: a name is missing or unknown, a dtype does not convert without loss, a rank or a dimension
-        does not fit, two inputs disagree on a symbol, or (with `check_nan`) a NaN.
+        does not fit, two inputs disagree on a symbol, an index is out of range, or (with `check_nan`) a NaN.
         """
         named = self.named(feeds)
         arrays = {name: convert(f"feed {name!r}", named[name], t.dtype) for name, t in self.inputs.items()}
@@ -58,6 +68,7 @@ class FeedChecker:
         if self._check_nan:
             for name, array in arrays.items():
                 refuse_nan(name, array)
+        refuse_outside(self._ranges, arrays)
         return arrays, sizes
 
     def named(self, feeds: Feeds) -> dict[str, ArrayLike]:

@@ -28,6 +28,7 @@ from runtimes.device_state import DeviceState
 from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
+from runtimes.index_ranges import index_ranges, refuse_outside
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.session import Device, RuntimeOptions, Session
 from runtimes.state import State, complete_state, match_file, read_state, save_state
@@ -124,7 +125,8 @@ class Trainer:
         self._executor = Executor(graph, session, self._state)
         self._others: dict[Graph, Executor] = {}
         self._inputs = list(self.step.evaluation.feeds.values())
-        self._check = FeedChecker(self._inputs, check_nan=check_nan)
+        self._ranges = index_ranges(self.step.evaluation)
+        self._check = FeedChecker(self._inputs, check_nan=check_nan, ranges=self._ranges)
         self._position = Position()
         self._last_loss: float | None = None
         self._stopped = False
@@ -162,8 +164,8 @@ class Trainer:
             FeedError: the data do not match the inputs of the loss, or are empty, or `batch_size` is not positive.
             NonFiniteError: the loss became NaN or infinite; the trainer's state is that before the failing step.
         """
-        train = Dataset(data, self._inputs, check_nan=self._check_nan)
-        held_out = None if validation is None else Dataset(validation, self._inputs, check_nan=self._check_nan)
+        train = self._dataset(data)
+        held_out = None if validation is None else self._dataset(validation)
         size = train.rows_per_batch(batch_size)
         calls = list(callbacks)
         history = History()
@@ -190,6 +192,12 @@ class Trainer:
         for call in calls:
             call.on_fit_end(history, self)
         return history
+
+    def _dataset(self, data: Feeds) -> Dataset:
+        """The data set for the loss, checked."""
+        made = Dataset(data, self._inputs, check_nan=self._check_nan)
+        refuse_outside(self._ranges, made.arrays)
+        return made
 
     def _epoch(
         self, data: Dataset, batch_size: int, shuffle: bool, drop_last: bool, calls: list[Callback], progress: Progress
@@ -284,7 +292,7 @@ class Trainer:
 
         Raises FeedError when the data do not match the inputs of the loss, or are empty.
         """
-        return self._evaluate(Dataset(data, self._inputs, check_nan=self._check_nan), batch_size)
+        return self._evaluate(self._dataset(data), batch_size)
 
     def _evaluate(self, data: Dataset, batch_size: int | None) -> dict[str, float]:
         executor, means = self._executor_of(self.step.evaluation), Means()
