@@ -74,7 +74,7 @@ def _arity(op: OpSpec, count: int) -> str:
 def _converted(op: OpSpec, given: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
     """Tensors for arrays first, then for numbers, so that numbers follow them."""
     found = list(given)
-    while found and found[-1] is None:
+    while len(found) > op.min_inputs and found[-1] is None:
         found.pop()
     if not op.min_inputs <= len(found) <= op.max_inputs:
         raise OperatorError(_arity(op, len(found)))

@@ -171,8 +171,6 @@ class _Scope:
         outer = captured(node)
         if outer:
             del inputs[len(inputs) - len(outer) :]
-        while inputs and not inputs[-1]:
-            inputs.pop()
         name = next(filter(None, outputs))
         proto = self.proto.node.add(op_type=node.op, name=name, input=inputs, output=outputs)
         if node.domain:

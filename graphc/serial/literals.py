@@ -28,12 +28,7 @@ def number(value: Any) -> str:
         return str(int(value))
     if dtype.kind == "c":
         return repr(complex(value))
-    short = str(value)
-    exact = type(value)(float(short)) == value or short in ("nan", "inf", "-inf")
-    return _with_point(short) if exact else repr(float(value))
-
-
-def _with_point(text: str) -> str:
+    text = str(value)  # the shortest that reads back exactly, with a point or not
     return text if any(c in text for c in ".en") else f"{text}.0"
 
 

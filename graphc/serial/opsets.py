@@ -105,8 +105,7 @@ def _accepting(
         except onnx.defs.SchemaError:
             continue
         if (
-            not old.deprecated
-            and all(name in old.attributes for name in attributes)
+            all(name in old.attributes for name in attributes)
             and _allowed(old.inputs, old.max_input, inputs, op)
             and _allowed(old.outputs, old.max_output, outputs, op)
         ):

@@ -155,8 +155,6 @@ class _Scope:
         names = self.values[node] = name_outputs(self.names, node, op, given, used)
         outer = captured(node)
         inputs = ["None" if t is None else self.text(t) for t in node.inputs[: len(node.inputs) - len(outer)]]
-        while inputs and inputs[-1] == "None":
-            inputs.pop()
         attributes: list[str] = []
         bodies: list[tuple[str, Graph]] = []
         for key, value in nondefault(node, op):

@@ -16,7 +16,15 @@ from graphc.ir.build import apply
 Builder = Callable[[], gc.Graph]
 SAMPLES: dict[str, Builder] = {}
 RANDOM = {"random"}  # what they compute differs from run to run
-NEW_IDENTITY = {"random", "branch", "loop", "scan", "nested", "large"}  # no source can build the very same nodes
+NEW_IDENTITY = {
+    "random",
+    "branch",
+    "loop",
+    "counting",
+    "scan",
+    "nested",
+    "large",
+}  # no source can build the very same nodes
 
 
 def sample(function: Builder) -> Builder:
@@ -168,6 +176,16 @@ def loop() -> gc.Graph:
     body = gc.Graph([i, go, state, times], [go, state * times + 1.0, state, i.cast("float32")], name="body")
     last, all_states, numbers = gc.op.Loop(gc.constant(4), None, x, factor, body=body, captures=1)
     return gc.graph([last, all_states, numbers, factor])
+
+
+@sample
+def counting() -> gc.Graph:
+    """A Loop without condition and carried values, whose inputs end with a skipped one once captures are left out."""
+    x = gc.input("x", (), "int64")
+    i, go, factor = gc.input("i", (), "int64"), gc.input("go", (), "bool"), gc.input("factor", (), "int64")
+    plain = gc.op.Loop(gc.constant(4), None, body=gc.Graph([i, go], [go, i * 2]))
+    body = gc.Graph([i, go, factor], [go, i * factor])
+    return gc.graph([*plain, *gc.op.Loop(gc.constant(4), None, x, body=body, captures=1)])
 
 
 @sample

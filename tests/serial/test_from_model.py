@@ -101,6 +101,13 @@ def test_names_are_kept_as_labels() -> None:
     assert graph.output_names == ("y",)
 
 
+def test_names_of_small_constants_are_no_labels_for_everybody_shares_them() -> None:
+    from_model(model_of("g () => (float y) <float seventeen = {17.25}> { y = Neg(seventeen) }"))
+    assert gc.constant(17.25).name is None
+    graph, _ = from_model(to_model(SAMPLES["large"]()))
+    assert [n.out().name for n in graph.find("Constant")] == ["constant_0"]
+
+
 def test_functions_are_inlined() -> None:
     text = 'g (float[n] x) => (float[n] y) { y = local.twice(x) } <opset_import: ["" : 18], domain: "local"> '
     model = onnx.parser.parse_model(

@@ -151,5 +151,7 @@ def test_new_element_types_of_inputs_and_constants_raise_the_ir_version() -> Non
     x8 = gc.input("x", (2,), "float8e5m2")
     model = to_model(gc.Graph([x8], [gc.constant(array(2))]))
     assert (stated(model), model.ir_version) == (19, 9)
+    model = to_model(gc.Graph([], [gc.constant([1, -8], "int4")]))
+    assert (stated(model), model.ir_version) == (21, 10)
     model = to_model(gc.graph(gc.op.DequantizeLinear(gc.constant([1, -8], "int4"), gc.constant(0.5))))
     assert (stated(model), model.ir_version) == (21, 10)

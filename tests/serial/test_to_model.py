@@ -18,7 +18,7 @@ from graphc.serial.export import to_model
 from graphc.serial.metadata import ORIGIN_KEY
 
 # What onnx's reference evaluator gets wrong: skipped first outputs, a Loop without a condition.
-REFERENCE_FAILS = {"skipped_inputs_and_outputs", "loop"}
+REFERENCE_FAILS = {"skipped_inputs_and_outputs", "loop", "counting"}
 
 
 def all_graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
@@ -72,6 +72,14 @@ def test_loop_repeats_its_body_with_captured_values() -> None:
     np.testing.assert_allclose(seen, states[:-1], rtol=1e-6)
     np.testing.assert_array_equal(numbers, [0, 1, 2, 3])
     np.testing.assert_array_equal(factor, values["factor"])
+
+
+def test_a_loop_without_condition_runs_its_count() -> None:
+    model = to_model(SAMPLES["counting"]())
+    assert [list(n.input) for n in model.graph.node] == [["constant_0", ""], ["constant_0", ""]]
+    doubled, scaled = run_onnxruntime(model, {"x": np.array(5)}).values()
+    np.testing.assert_array_equal(doubled, [0, 2, 4, 6])
+    np.testing.assert_array_equal(scaled, [0, 5, 10, 15])
 
 
 def test_branches_read_captured_values() -> None:
