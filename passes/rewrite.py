@@ -47,8 +47,8 @@ class Rule:
         function: maps a node to the tensor that replaces its output, to one replacement per output (None keeps an
             output as it is), or to None when it does not match.
         below: ask only about nodes of which at least one input is computed by one of these operators; all when empty.
-        absorbs: the position of an input whose work the replacement takes over. The rule then applies only where that
-            input has no other use, since its work would be done twice.
+        absorbs: whether the replacement takes over the work of the inputs that `below` names. The rule then applies
+            only where these have no other use, since their work would be done twice.
         fast_math: whether it may change results beyond the sign of a zero: the rounding, or what becomes of NaN and
             infinities.
         doc: what it does, the first line of the function's docstring.
@@ -58,13 +58,13 @@ class Rule:
     operators: tuple[str, ...]
     function: Callable[[Node], Replacement]
     below: frozenset[str] = frozenset()
-    absorbs: int | None = None
+    absorbs: bool = False
     fast_math: bool = False
     doc: str = ""
 
 
 def rule(
-    *operators: str, name: str, below: Iterable[str] = (), absorbs: int | None = None, fast_math: bool = False
+    *operators: str, name: str, below: Iterable[str] = (), absorbs: bool = False, fast_math: bool = False
 ) -> Callable[[Callable[[Node], Replacement]], Rule]:
     """Turn the decorated function into a :class:`Rule` for `operators`."""
 
@@ -261,8 +261,7 @@ class _Sweep:
                 found = candidate.function(source)
                 if found is None:
                     continue
-                shared = candidate.absorbs
-                if shared is not None and self._is_shared(node.inputs[shared], source.inputs[shared]):
+                if candidate.absorbs and self._shares_input(node, source, candidate.below):
                     self.held_back = True
                     continue
                 replaced = self._checked(source, candidate, found)
@@ -272,8 +271,13 @@ class _Sweep:
         self._finish(node, source, known)
         return None
 
-    def _is_shared(self, *inputs: Tensor | None) -> bool:
-        return any(t is not None and self._uses.get(t.node, 0) > 1 for t in inputs)
+    def _shares_input(self, node: Node, source: Node, operators: frozenset[str]) -> bool:
+        """Whether an input that one of `operators` computes has other uses than `node`, now `source`."""
+        uses = self._uses
+        return any(
+            s is not None and t is not None and s.op in operators and max(uses.get(t.node, 0), uses.get(s.node, 0)) > 1
+            for t, s in zip(node.inputs, source.inputs, strict=True)
+        )
 
     def _checked(self, node: Node, applied: Rule, found: Tensor | Sequence[Tensor | None]) -> _Pending | None:
         given = (found,) if isinstance(found, Tensor) else tuple(found)

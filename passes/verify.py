@@ -8,7 +8,7 @@ from graphc import inference
 from graphc.errors import GraphcError, VerificationError
 from graphc.ir import dims, node, schema
 from graphc.ir.dims import Dim
-from graphc.ir.graph import Graph
+from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, Type
 
@@ -49,6 +49,9 @@ def _verify_signature(g: Graph) -> None:
         raise VerificationError(
             f"{g.name!r} has {len(g.outputs)} outputs named {list(g.output_names)}; expected a name of its own for each"
         )
+    reached = topological((*g.outputs, *g.updates.values()))
+    if set(reached) != set(g.nodes):
+        raise VerificationError(f"{g.name!r} lists {len(g.nodes)} nodes; its outputs depend on {len(reached)}")
     known = set(g.inputs)
     for n in g.nodes:
         if n.is_leaf and n.out() not in known:
@@ -62,10 +65,13 @@ def _verify_signature(g: Graph) -> None:
 
 def _verify_node(n: Node, seen: set[Node]) -> None:
     for t in n.inputs:
+        if t is not None and t.index >= len(t.node.types):
+            where = f" [{n.origin}]" if n.origin else ""
+            raise VerificationError(
+                f"{n.op}{where} takes output {t.index} of {t.node!r}, which has {len(t.node.types)}"
+            )
         if t is not None and t.node not in seen:
             _fail(n, f"its input {t.node!r} does not come before it")
-        if t is not None and t.index >= len(t.node.types):
-            _fail(n, f"it takes output {t.index} of {t.node!r}, which has {len(t.node.types)}")
     if node.lookup(n.key) is not n or n.key != node.node_key(n.op, n.domain, n.inputs, n.attr_key, n.uid):
         _fail(n, "it is not the interned node of its operator, inputs and attributes")
     if n.is_leaf:

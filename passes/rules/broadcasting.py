@@ -65,7 +65,7 @@ def _without_leading_ones(shape: Shape) -> Shape:
     return shape[lead:]
 
 
-@rule(*_OPERATORS, *UNARY, name="compute-before-expand", below=("ConstantOfShape", "Expand"))
+@rule(*_OPERATORS, *UNARY, name="compute-before-expand", below=("ConstantOfShape", "Expand"), absorbs=True)
 def _compute_before_expand(node: Node) -> Tensor | None:
     """Mul(Expand(s), c) -> Expand(s * c) where c does not enlarge s: fewer elements to compute."""
     target: Tensor | None = None

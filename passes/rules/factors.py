@@ -106,7 +106,7 @@ def _any_divisor_to_factor(node: Node) -> Tensor | None:
     return _as_factor(node, any_divisor=True)
 
 
-@rule("Mul", name="scale-the-smaller-operand", below=("Mul",))
+@rule("Mul", name="scale-the-smaller-operand", below=("Mul",), absorbs=True)
 def _scale_the_smaller_operand(node: Node) -> Tensor | None:
     """(x * c) * s -> x * (s * c), (x * s) * c -> x * (s * c) for a power of two c and a computed scalar s."""
     for product, outer in both_orders(node):

@@ -48,7 +48,7 @@ def _second(node: Node) -> Tensor:
     return t
 
 
-@rule("Transpose", name="transpose-of-product", below=("Gemm", "MatMul"), absorbs=0)
+@rule("Transpose", name="transpose-of-product", below=("Gemm", "MatMul"), absorbs=True)
 def _transpose_of_product(node: Node) -> Tensor | None:
     """Transpose(Gemm(a, b)) -> Gemm(b, a) with both flags exchanged and turned over; likewise a product by MatMul."""
     below, is_transposed = _untransposed(node.out())
@@ -86,7 +86,7 @@ def _gemm_of_negation(node: Node) -> Tensor | None:
     return None if found == node.out() else found
 
 
-@rule("Neg", name="negation-of-gemm", below=("Gemm",), absorbs=0)
+@rule("Neg", name="negation-of-gemm", below=("Gemm",), absorbs=True)
 def _negation_of_gemm(node: Node) -> Tensor | None:
     """Neg(Gemm(a, b)) -> Gemm(a, b, alpha=-1)."""
     below = first(node)
@@ -113,7 +113,7 @@ def _outer_product(node: Node) -> Tensor | None:
     return F.multiply(a, b)
 
 
-@rule("Squeeze", name="product-with-vector", below=("Gemm", "MatMul"), absorbs=0)
+@rule("Squeeze", name="product-with-vector", below=("Gemm", "MatMul"), absorbs=True)
 def _product_with_vector(node: Node) -> Tensor | None:
     """Squeeze(Unsqueeze(v, 0) @ a) -> v @ a, Squeeze(Transpose(a) @ Unsqueeze(v, 1)) -> v @ a."""
     below, out = first(node), shape_of(node.out())

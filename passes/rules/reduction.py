@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graphc import functional as F
+from graphc.inference.reductions import REDUCTIONS
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
@@ -24,7 +25,7 @@ def _reduce_nothing(node: Node) -> Tensor | None:
     return view(x, out)
 
 
-@rule(*_OF_ONE_IS_ITSELF, name="reduce-of-reduce", absorbs=0)
+@rule(*_OF_ONE_IS_ITSELF, name="reduce-of-reduce", below=_OF_ONE_IS_ITSELF, absorbs=True)
 def _reduce_of_reduce(node: Node) -> Tensor | None:
     """ReduceSum(ReduceSum(x)) -> ReduceSum(x) over the axes of both; likewise means, products, extrema."""
     below = first(node)
@@ -62,7 +63,7 @@ def _mean_of_repeated(node: Node) -> Tensor | None:
 
 
 def _repeated(node: Node) -> tuple[Tensor | None, int]:
-    """The tensor that the input repeats along the reduced axes and along no other, and how often; None if it does not."""
+    """The tensor that the input repeats along exactly the reduced axes, and how often; None if it does not."""
     axes, shape = reduced_axes(node), shape_of(first(node))
     s, target = unexpanded(first(node))
     own = shape_of(s)
@@ -81,11 +82,11 @@ def _repeated(node: Node) -> tuple[Tensor | None, int]:
     return s, count
 
 
-@rule(*VIEWS, name="keepdims-by-the-reduction", absorbs=0)
+@rule(*VIEWS, name="keepdims-by-the-reduction", below=REDUCTIONS, absorbs=True)
 def _keepdims_by_the_reduction(node: Node) -> Tensor | None:
     """Unsqueeze(ReduceSum(x)) -> ReduceSum(x, keepdims=1), and Squeeze the other way round."""
     below = first(node)
-    if not below.op.startswith("Reduce") or below.node.domain:
+    if below.op not in REDUCTIONS or below.node.domain:
         return None
     axes = reduced_axes(below.node)
     if not axes:

@@ -130,7 +130,7 @@ def _transpose_of_unit_axes(node: Node) -> Tensor | None:
     return view(x, out) if found is None else found
 
 
-@rule("Squeeze", name="squeeze-before-elementwise", below=ELEMENTWISE)
+@rule("Squeeze", name="squeeze-before-elementwise", below=ELEMENTWISE, absorbs=True)
 def _squeeze_before_elementwise(node: Node) -> Tensor | None:
     """Squeeze(f(Unsqueeze(x), y)) -> f(x, Squeeze(y)) where this needs no view of an operand."""
     result, shape = first(node), shape_of(first(node))

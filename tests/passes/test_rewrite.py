@@ -97,7 +97,7 @@ def test_the_first_rule_that_matches_wins() -> None:
 
 
 def test_a_rule_that_absorbs_its_input_waits_until_that_has_no_other_use() -> None:
-    @rule("Exp", name="absorb", below=("Neg",), absorbs=0)
+    @rule("Exp", name="absorb", below=("Neg",), absorbs=True)
     def absorb(node: Node) -> Tensor:
         return gc.reciprocal(first(first(node).node))
 
