@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,21 +25,17 @@ def topological(outputs: Iterable[Tensor], stop: Callable[[Node], bool] | None =
     """
     order: list[Node] = []
     seen: set[Node] = set()
-    for root in outputs:
-        if root.node in seen or (stop is not None and stop(root.node)):
-            continue
-        seen.add(root.node)
-        stack: list[tuple[Node, Iterator[Tensor | None]]] = [(root.node, iter(root.node.inputs))]
-        while stack:
-            node, pending = stack[-1]
-            for t in pending:
-                if t is not None and t.node not in seen and (stop is None or not stop(t.node)):
-                    seen.add(t.node)
-                    stack.append((t.node, iter(t.node.inputs)))
-                    break
-            else:
-                order.append(node)
-                stack.pop()
+    stack: list[Node | None] = [t.node for t in reversed(list(outputs))]
+    while stack:
+        node = stack.pop()
+        if node is None:  # the node below was met before its inputs, and these are done
+            order.append(stack.pop())  # type: ignore[arg-type]
+        elif node not in seen and (stop is None or not stop(node)):
+            seen.add(node)
+            stack += (node, None)
+            for t in reversed(node.inputs):
+                if t is not None and t.node not in seen:
+                    stack.append(t.node)
     return order
 
 
@@ -293,63 +289,45 @@ def _difference(a: Graph, b: Graph, names: bool) -> str | None:
         match[s.node] = t.node
     if len(a.updates) != len(b.updates):
         return f"{len(a.updates)} updates against {len(b.updates)}"
-    pairs = list(zip(a.outputs, b.outputs, strict=True))
-    for (s, value), (t, other) in zip(a.updates.items(), b.updates.items(), strict=True):
-        pairs += [(s, t), (value, other)]
-    return _match_all(pairs, match)
+    return _difference_of_nodes(a, b, match)
 
 
-def _match_all(pairs: list[tuple[Tensor, Tensor]], match: dict[Node, Node]) -> str | None:
-    """Match the nodes below the pairs one to one, inputs first, extending `match`; the first difference, or None."""
-    used = set(match.values())
+def _difference_of_nodes(a: Graph, b: Graph, match: dict[Node, Node]) -> str | None:
+    """Match the nodes one to one, extending `match`. Graphs of one structure list their nodes in one order."""
+    inner = [[node for node in g.nodes if not node.is_leaf] for g in (a, b)]
+    for left, right in zip(*inner, strict=False):
+        match[left] = right
+        difference = _compare(left, right) or _rewired(left, right, match)
+        if difference is not None:
+            return f"{difference} [{left.origin}] against [{right.origin}]"
+    pairs = [
+        *zip(a.outputs, b.outputs, strict=True),
+        *zip(a.updates, b.updates, strict=True),
+        *zip(a.updates.values(), b.updates.values(), strict=True),
+    ]
     for s, t in pairs:
-        stack = [(s.node, t.node)]
-        while stack:
-            left, right = stack[-1]
-            if left in match:
-                if match[left] is not right:
-                    return _wiring(left, right)
-                stack.pop()
-                continue
-            difference = _compare(left, right)
-            if difference is not None:
-                return f"{difference} [{left.origin}] against [{right.origin}]"
-            below = [
-                (p.node, q.node)
-                for p, q in zip(left.inputs, right.inputs, strict=True)
-                if p is not None and q is not None and p.node not in match
-            ]
-            if below:
-                stack.extend(reversed(below))
-                continue
-            for p, q in zip(left.inputs, right.inputs, strict=True):
-                if p is not None and q is not None and match[p.node] is not q.node:
-                    return _wiring(left, right)
-            if right in used:
-                return _wiring(left, right)
-            match[left] = right
-            used.add(right)
-            stack.pop()
-        if s.index != t.index:
-            return f"output {s.index} of {s.node!r} against output {t.index} of {t.node!r}"
+        if s.index != t.index or match.get(s.node) is not t.node:
+            return f"the result {s!r} [{s.node.origin}] against {t!r} [{t.node.origin}]"
     return None
 
 
-def _wiring(left: Node, right: Node) -> str:
-    return f"{left!r} [{left.origin}] and {right!r} [{right.origin}] are wired differently"
+def _rewired(left: Node, right: Node, match: dict[Node, Node]) -> str | None:
+    for s, t in zip(left.inputs, right.inputs, strict=True):
+        if s is not None and t is not None and match[s.node] is not t.node:
+            return f"{left!r} and {right!r} are wired differently"
+    return None
 
 
 def _compare(left: Node, right: Node) -> str | None:
     """Differences of two nodes but for what their inputs are."""
-    if left.is_leaf or right.is_leaf:
-        return f"{left!r} against {right!r}: an input that is not listed"
     if (left.op, left.domain) != (right.op, right.domain):
         return f"{left!r} against {right!r}"
-    if left.attrs.keys() != right.attrs.keys():
-        return f"{left.op}: attributes {dict(left.attrs)} against {dict(right.attrs)}"
-    for name, value in left.attrs.items():
-        if not _same_attribute(value, right.attrs[name]):
-            return f"{left.op}: {name}={value!r} against {name}={right.attrs[name]!r}"
+    if left.attr_key != right.attr_key:
+        if left.attrs.keys() != right.attrs.keys():
+            return f"{left.op}: attributes {dict(left.attrs)} against {dict(right.attrs)}"
+        for name, value in left.attrs.items():
+            if not _same_attribute(value, right.attrs[name]):
+                return f"{left.op}: {name}={value!r} against {name}={right.attrs[name]!r}"
     wiring = (
         [None if t is None else t.index for t in left.inputs],
         [None if t is None else t.index for t in right.inputs],
@@ -363,6 +341,8 @@ def _compare(left: Node, right: Node) -> str | None:
 
 def _same_type(a: Type, b: Type) -> bool:
     """Whether two types are equal, unknown dimensions being equal to each other."""
+    if a is b:
+        return True
     if isinstance(a, TensorType) and isinstance(b, TensorType):
         if a.shape is None or b.shape is None:
             return a == b
