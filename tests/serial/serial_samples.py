@@ -21,6 +21,7 @@ NEW_IDENTITY = {
     "branch",
     "loop",
     "counting",
+    "closures",
     "scan",
     "nested",
     "large",
@@ -186,6 +187,20 @@ def counting() -> gc.Graph:
     plain = gc.op.Loop(gc.constant(4), None, body=gc.Graph([i, go], [go, i * 2]))
     body = gc.Graph([i, go, factor], [go, i * factor])
     return gc.graph([*plain, *gc.op.Loop(gc.constant(4), None, x, body=body, captures=1)])
+
+
+@sample
+def closures() -> gc.Graph:
+    """Control flow as users write it: Python functions that read tensors around them."""
+    x, b, flag = gc.input("x", ("n", 3)), gc.input("b", (3,)), gc.input("flag", (), "bool")
+    w = gc.parameter("w", (3,))
+    y = gc.cond(flag, lambda t: t * b + w, lambda t: w - t * 2.0 * b, x)
+    z = gc.fori_loop(5, lambda _, state: state * w + b, y)
+    last, rows = gc.scan(lambda state, row: (state + row * w, state * b), b, x)
+    grown = gc.while_loop(
+        lambda s: gc.sum(s) < 10.0, lambda s: s + 1.0 + gc.cond(flag, lambda: w * w, lambda: b * b), b
+    )
+    return gc.graph([z, last, rows, grown])
 
 
 @sample

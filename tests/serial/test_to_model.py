@@ -18,7 +18,7 @@ from graphc.serial.export import to_model
 from graphc.serial.metadata import ORIGIN_KEY
 
 # What onnx's reference evaluator gets wrong: skipped first outputs, a Loop without a condition.
-REFERENCE_FAILS = {"skipped_inputs_and_outputs", "loop", "counting"}
+REFERENCE_FAILS = {"skipped_inputs_and_outputs", "loop", "counting", "closures"}
 
 
 def all_graphs(graph: onnx.GraphProto) -> list[onnx.GraphProto]:
@@ -72,6 +72,25 @@ def test_loop_repeats_its_body_with_captured_values() -> None:
     np.testing.assert_allclose(seen, states[:-1], rtol=1e-6)
     np.testing.assert_array_equal(numbers, [0, 1, 2, 3])
     np.testing.assert_array_equal(factor, values["factor"])
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_closures_read_what_is_around_them(flag: bool) -> None:
+    values = feeds(SAMPLES["closures"](), {"n": 2}) | {"flag": np.array(flag)}
+    x, b, w = (values[name] for name in "xbw")
+    z = x * b + w if flag else w - x * 2 * b
+    for _ in range(5):
+        z = z * w + b
+    rows, last = [], b
+    for row in x:
+        rows.append(last * b)
+        last = last + row * w
+    grown = b
+    while grown.sum() < 10:
+        grown = grown + 1 + (w * w if flag else b * b)
+    found = run_onnxruntime(to_model(SAMPLES["closures"]()), values).values()
+    for value, expected in zip(found, (z, last, np.stack(rows), grown), strict=True):
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
 def test_a_loop_without_condition_runs_its_count() -> None:
