@@ -36,8 +36,8 @@ Graphs = Graph | Tensor | Sequence[Tensor]
 
 _SHOWN_LINES = 40
 _SEARCHED_ELEMENTS = 400
-_IMPRECISE = frozenset({"Shrink"})
-"""Operators whose float64 kernels in onnxruntime compute in float32."""
+_NO_FLOAT64 = frozenset({"MeanVarianceNormalization", "Shrink"})
+"""Operators that onnxruntime computes in float32 for float64 data, or whose float64 form it does not load."""
 
 
 # --- equality -----------------------------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ class _Function:
 
 
 def _compile(g: Graph, runtime: Runtime) -> Function:
-    if runtime == "reference" or (runtime == "auto" and not _IMPRECISE.isdisjoint(g.operators())):
+    if runtime == "reference" or (runtime == "auto" and not _NO_FLOAT64.isdisjoint(g.operators())):
         return compile(g, runtime="reference")
     try:
         return compile(g, options=RuntimeOptions(threads=1, optimization="disabled"))
@@ -271,11 +271,11 @@ def _in_float64(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _is_too_narrow(node: Node) -> bool:
-    """Whether an operator takes no float64 (Celu), but has a function body that does."""
-    if node.domain != "" or node.op == "Constant" or not has_body(node.op):
+    """Whether an operator takes no float64 (Celu) or computes in float32 within, but has a function body."""
+    if node.domain != "" or node.is_constant or not has_body(node.op):
         return False
     formal = spec(node.op).input(0)
-    return "tensor(float)" in formal.types and "tensor(double)" not in formal.types
+    return "stash_type" in node.attrs or ("tensor(float)" in formal.types and "tensor(double)" not in formal.types)
 
 
 def _expanded(node: Node) -> list[tuple[Tensor, Tensor]]:

@@ -40,9 +40,8 @@ def _expand(node: Node, g: Tensor) -> Tensor:
     return apply("Expand", (kept, shape_like(x)), {}).out()
 
 
-def _shared(node: Node, g: Tensor) -> Tensor:
-    """The cotangent of a mean over the number of elements of each: a constant where the shapes are static."""
-    x, y = operand(node), node.out()
+def over_count(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """`g` over how many elements of `x` each of `y` is the mean of: a constant where the shapes are static."""
     count = x.tensor_type.size
     groups = y.tensor_type.size
     if isinstance(count, int) and isinstance(groups, int):
@@ -73,7 +72,7 @@ def _reduce_sum(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("ReduceMean")
 def _reduce_mean(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return [_expand(node, _shared(node, g))]
+    return [_expand(node, over_count(g, operand(node), node.out()))]
 
 
 @vjp("ReduceMax", "ReduceMin")

@@ -47,7 +47,10 @@ Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 
 _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
-_FAMILIES = ("arithmetic", "transcendental", "activation", "linalg", "reduction", "layout", "indexing", "loss")
+_FAMILIES = (
+    *("arithmetic", "transcendental", "activation", "linalg", "reduction", "layout"),
+    *("indexing", "loss", "controlflow", "convolution", "pooling", "normalization"),
+)
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
     "the result is not a number that can vary continuously (bool or integer)": (

@@ -25,7 +25,7 @@ class Arg(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A graph that holds `op`; `half` says whether the float16 graph is to be run in onnxruntime as well."""
+    """A graph that holds `op`. `half` is false where onnx itself refuses the half-precision graph."""
 
     op: str
     name: str

@@ -1,0 +1,119 @@
+"""Gradients of pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from graphc import functional as F
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Node, Tensor
+from passes.unbroadcast import reshape_like, shape_like
+from passes.vjp.convolution import Window, known_integers, pad_spatial, spatial_pads, spread, window_of
+from passes.vjp.reduction import over_count
+from passes.vjp.registry import Contribution, operand, vjp, widened
+
+
+@vjp("MaxPool")
+def _max_pool(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> Sequence[Contribution]:
+    """Each maximum came from one place, which the second output tells. Only windows that overlap can share one."""
+    if g is None:
+        return [None]
+    x = operand(node)
+    window = window_of(node, node.attrs["kernel_shape"])
+    attrs = {**node.attrs, "storage_order": 0}
+    indices = apply("MaxPool", (x,), attrs).out(1)
+    overlap = any(reach > stride for reach, stride in zip(window.reach, window.strides, strict=True))
+    wide = widened(g)
+    zeros = F.zeros_like(F.reshape(x, (-1,)), wide.dtype)
+    placed = apply(
+        "ScatterElements",
+        (zeros, F.reshape(indices, (-1,)), F.reshape(wide, (-1,))),
+        {"reduction": "add" if overlap else "none"},
+    ).out()
+    return [F.cast(reshape_like(placed, x), g.dtype)]
+
+
+@vjp("AveragePool")
+def _average_pool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    window = window_of(node, node.attrs["kernel_shape"])
+    pads = spatial_pads(node, window)
+    padded = any(known_integers(p) != [0] * window.rank for p in pads)
+    if node.attrs["ceil_mode"] or (padded and not node.attrs["count_include_pad"]):
+        shares = g * _inverse_counts(node, g, window, pads)
+    else:
+        shares = g * (1.0 / float(np.prod(window.kernel)))
+    return [_spread_sum(shares, operand(node), window, pads)]
+
+
+def _inverse_counts(node: Node, g: Tensor, window: Window, pads: tuple[Tensor, Tensor]) -> Tensor:
+    """One over what each window divides by, at the edges too: the average of ones over how many of them it holds."""
+    size, count = shape_like(operand(node))[2:], shape_like(node.out())[2:]
+    single = constant(np.ones(2, np.int64))
+    ones = F.broadcast_to(constant(1, g.dtype), F.concat([single, size]))
+    average = apply("AveragePool", (ones,), node.attrs).out()
+    full = (count - 1) * np.array(window.strides) + np.array(window.reach)
+    kernel = constant(np.ones((1, 1, *window.kernel)), g.dtype)
+    held = apply("Conv", (pad_spatial(ones, pads[0], full - pads[0] - size), kernel), window.attrs).out()
+    return average / F.maximum(held, 1.0)
+
+
+def _spread_sum(g: Tensor, x: Tensor, window: Window, pads: tuple[Tensor, Tensor]) -> Tensor:
+    """For each element of `x`, the sum of `g` over the windows that it lies in."""
+    if _tiles(x, window, pads):
+        rank = window.rank
+        apart = F.unsqueeze(g, [3 + 2 * axis for axis in range(rank)])
+        sizes = [d for count, k in zip(g.shape[2:], window.kernel, strict=True) for d in (count, k)]
+        return reshape_like(F.broadcast_to(apart, (*g.shape[:2], *sizes)), x)
+    kernel = constant(np.ones((1, 1, *window.kernel)), g.dtype)
+    ahead = constant(np.array([-1, 1], np.int64))
+    images = F.reshape(g, F.concat([ahead, shape_like(g)[2:]]))
+    return reshape_like(spread(images, kernel, x, window, pads, 1), x)
+
+
+def _tiles(x: Tensor, window: Window, pads: tuple[Tensor, Tensor]) -> bool:
+    """Whether the windows lie side by side and cover everything once."""
+    return (
+        window.strides == window.reach == window.kernel
+        and all(known_integers(p) == [0] * window.rank for p in pads)
+        and all(isinstance(n, int) and n % k == 0 for n, k in zip(x.shape[2:], window.kernel, strict=True))
+    )
+
+
+@vjp("LpPool")
+def _lp_pool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    window = window_of(node, node.attrs["kernel_shape"])
+    pads = spatial_pads(node, window)
+    return [_of_norm(node, g, lambda t: _spread_sum(t, operand(node), window, pads))]
+
+
+@vjp("GlobalLpPool")
+def _global_lp_pool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    return [_of_norm(node, g, lambda t: t)]
+
+
+def _of_norm(node: Node, g: Tensor, spread_out: Callable[[Tensor], Tensor]) -> Tensor:
+    """`d|x|_p / dx = sign(x) (|x| / |x|_p)^(p-1)`; 0, a subgradient, where the norm is 0."""
+    x, y, p = operand(node), node.out(), node.attrs["p"]
+    if p == 1:
+        return F.sign(x) * spread_out(g)
+    zero = F.equal(y, 0.0)
+    scaled = F.where(zero, 0.0, g / F.pow(F.where(zero, 1.0, y), float(p - 1)))
+    power = x if p == 2 else F.sign(x) * F.pow(F.abs(x), float(p - 1))
+    return power * spread_out(scaled)
+
+
+@vjp("GlobalAveragePool")
+def _global_average_pool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    x = operand(node)
+    return [apply("Expand", (over_count(g, x, node.out()), shape_like(x))).out()]
+
+
+@vjp("GlobalMaxPool")
+def _global_max_pool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Places that attain the maximum share the cotangent evenly, as in ReduceMax."""
+    x = operand(node)
+    attained = F.cast(F.equal(x, node.out()), g.dtype)
+    ties = F.sum(attained, list(range(2, x.ndim)), keepdims=True)
+    return [attained * (g / ties)]

@@ -1,0 +1,162 @@
+"""Operators of the reference evaluator where onnx's own are wrong, slow, or compute in float32."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx.reference.op_run import OpRun
+
+__all__ = ["OPERATORS"]
+
+
+class Erf(OpRun):  # type: ignore[misc]
+    """onnx's own rounds to float32."""
+
+    op_domain = ""
+
+    def _run(self, x: Any) -> tuple[Any]:
+        elements = [math.erf(v) for v in x.ravel().tolist()]
+        return (np.array(elements, x.dtype).reshape(x.shape),)
+
+
+class Mean(OpRun):  # type: ignore[misc]
+    """onnx's own does not broadcast the first operand."""
+
+    op_domain = ""
+
+    def _run(self, *operands: Any) -> tuple[Any]:
+        return (functools.reduce(np.add, operands) / np.asarray(len(operands), operands[0].dtype),)
+
+
+class Pad(OpRun):  # type: ignore[misc]
+    """onnx's own knows no negative pads, which crop."""
+
+    op_domain = ""
+
+    def _run(self, data: Any, pads: Any, value: Any = None, axes: Any = None, mode: str = "constant") -> tuple[Any]:
+        rank = data.ndim
+        widths = np.zeros((rank, 2), np.int64)
+        widths[np.arange(rank) if axes is None else np.asarray(axes) % rank] = np.reshape(pads, (2, -1)).T
+        options: dict[str, Any] = {"mode": mode}
+        if mode == "constant":
+            options["constant_values"] = 0 if value is None else value
+        padded = np.pad(data, np.maximum(widths, 0), **options)
+        crops = zip(np.maximum(-widths, 0), padded.shape, strict=True)
+        return (padded[tuple(slice(before, size - after) for (before, after), size in crops)],)
+
+
+class ConvTranspose(OpRun):  # type: ignore[misc]
+    """onnx's own is wrong for most numbers of groups."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Any,
+        w: Any,
+        b: Any = None,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        output_padding: Sequence[int] | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[Any]:
+        rank = x.ndim - 2
+        kernel = np.array(kernel_shape or w.shape[2:])
+        stride, dilation, extra = (
+            np.array(v or [d] * rank) for v, d in ((strides, 1), (dilations, 1), (output_padding, 0))
+        )
+        full = stride * (np.array(x.shape[2:]) - 1) + dilation * (kernel - 1) + 1 + extra
+        if output_shape or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            total = full - (output_shape[-rank:] if output_shape else stride * x.shape[2:])
+            smaller, larger = total // 2, total - total // 2
+            begin = smaller if auto_pad == "SAME_UPPER" else larger
+            end = total - begin
+        else:
+            begin, end = np.reshape(pads or [0] * (2 * rank), (2, rank))
+        grouped = x.reshape(x.shape[0], group, -1, *x.shape[2:])
+        weights = w.reshape(group, -1, *w.shape[1:])
+        y: Any = np.zeros((x.shape[0], group, w.shape[1], *np.maximum(full, full - np.minimum(end, 0))), x.dtype)
+        for tap in np.ndindex(*kernel):
+            at = [
+                slice(i * d, i * d + s * (n - 1) + 1, s)
+                for i, d, s, n in zip(tap, dilation, stride, x.shape[2:], strict=True)
+            ]
+            y[..., *at] += np.einsum("ngc...,gcm->ngm...", grouped, weights[..., *tap])
+        y = y.reshape(y.shape[0], -1, *y.shape[3:])
+        y = np.pad(y, [(0, 0), (0, 0), *((max(-p, 0), 0) for p in begin)])
+        y = y[..., *(slice(max(p, 0), f - e + max(-p, 0)) for p, f, e in zip(begin, full, end, strict=True))]
+        return (y if b is None else y + b.reshape(-1, *[1] * rank),)
+
+
+class GlobalAveragePool(OpRun):  # type: ignore[misc]
+    """onnx's own fails without samples."""
+
+    op_domain = ""
+
+    def _run(self, x: Any) -> tuple[Any]:
+        return (np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GlobalMaxPool(OpRun):  # type: ignore[misc]
+    """onnx's own drops an axis of images with one channel."""
+
+    op_domain = ""
+
+    def _run(self, x: Any) -> tuple[Any]:
+        return (np.max(x, axis=tuple(range(2, x.ndim)), keepdims=True),)
+
+
+class GlobalLpPool(OpRun):  # type: ignore[misc]
+    """onnx has none."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, p: int = 2) -> tuple[Any]:
+        return (np.sum(np.abs(x) ** p, axis=tuple(range(2, x.ndim)), keepdims=True) ** (1.0 / p),)
+
+
+class LRN(OpRun):  # type: ignore[misc]
+    """onnx's own goes over as many channels as there are samples."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, alpha: float = 1e-4, beta: float = 0.75, bias: float = 1.0, size: int = 1) -> tuple[Any]:
+        before, after = (size - 1) // 2, size // 2
+        squares = np.pad(x * x, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
+        total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
+        return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
+
+
+class LpNormalization(OpRun):  # type: ignore[misc]
+    """onnx's own forgets the absolute value for p=1."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, axis: int = -1, p: int = 2) -> tuple[Any]:
+        norm = np.sum(np.abs(x) ** p, axis=axis, keepdims=True) ** (1.0 / p)
+        return (np.divide(x, norm, out=np.zeros_like(x), where=norm != 0),)
+
+
+class MeanVarianceNormalization(OpRun):  # type: ignore[misc]
+    """The function body is typed for float32 only."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, axes: Sequence[int] = (0, 2, 3)) -> tuple[Any]:
+        centered = x - np.mean(x, axis=tuple(axes), keepdims=True)
+        return (centered / (np.sqrt(np.mean(centered**2, axis=tuple(axes), keepdims=True)) + 1e-9),)
+
+
+OPERATORS: list[type] = [
+    *(Erf, Mean, Pad, ConvTranspose, GlobalAveragePool, GlobalMaxPool, GlobalLpPool, LRN, LpNormalization),
+    MeanVarianceNormalization,
+]
+"""What replaces onnx's own."""
