@@ -30,7 +30,17 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit
 from graphc.ir.types import TensorType, Type
 
-__all__ = ["ANY", "Replacement", "Rule", "RuleSet", "recording", "rewrite", "rewrite_tensors", "rule"]
+__all__ = [
+    "ANY",
+    "EndlessRewriteError",
+    "Replacement",
+    "Rule",
+    "RuleSet",
+    "recording",
+    "rewrite",
+    "rewrite_tensors",
+    "rule",
+]
 
 Replacement: TypeAlias = "Tensor | Sequence[Tensor | None] | None"
 ANY = "*"
@@ -75,6 +85,14 @@ def rule(
     return make
 
 
+class EndlessRewriteError(GraphcError):
+    """Rules that undo one another or grow the graph without end; `rules` are their names."""
+
+    def __init__(self, message: str, rules: Iterable[str]) -> None:
+        super().__init__(message)
+        self.rules = tuple(rules)
+
+
 class RuleSet:
     """Rules, indexed by operator and by the operators below. Those that come first are tried first."""
 
@@ -98,6 +116,11 @@ class RuleSet:
             )
             self._by_operators[key] = found
         return found
+
+    def without(self, names: Iterable[str]) -> RuleSet:
+        """The other rules."""
+        left_out = set(names)
+        return RuleSet(r for r in self.rules if r.name not in left_out)
 
 
 _recorder: ContextVar[Counter[str] | None] = ContextVar("matches", default=None)
@@ -123,7 +146,7 @@ def rewrite(graph: Graph, rules: RuleSet | Iterable[Rule]) -> Graph:
     and labels stay with the values. Time is linear in the nodes.
 
     Raises:
-        GraphcError: rules undo one another, or never come to an end; they are named.
+        EndlessRewriteError: rules undo one another, or never come to an end; they are named.
         VerificationError: a replacement is of another dtype, or its shape is provably different.
     """
     rules = rules if isinstance(rules, RuleSet) else RuleSet(rules)
@@ -237,9 +260,10 @@ class _Sweep:
         if any(node in self._pending for node in below) or self._fired > self._budget:
             names = list(dict.fromkeys(p.rule.name for p in self._pending.values()))[-8:]
             origin = stack[0].origin
-            raise GraphcError(
+            raise EndlessRewriteError(
                 f"rewriting {stack[0]!r}{f' [{origin}]' if origin else ''} does not come to an end: the rules "
-                f"{', '.join(names)} undo one another or grow the graph. Make one of them match less."
+                f"{', '.join(names)} undo one another or grow the graph. Make one of them match less.",
+                names,
             )
         stack.extend(below)
 

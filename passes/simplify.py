@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import overload
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar, overload
 
 from graphc.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from passes.rewrite import RuleSet, rewrite, rewrite_tensors
+from passes.rewrite import EndlessRewriteError, RuleSet, rewrite, rewrite_tensors
 from passes.rules import all_rules
 
 __all__ = ["simplify"]
+
+_log = logging.getLogger(__name__)
+
+Given = TypeVar("Given")
+Result = TypeVar("Result")
 
 
 @overload
@@ -35,12 +41,22 @@ def simplify(graph: Graph | Tensor | Sequence[Tensor], *, fast_math: bool = Fals
     """
     rules = _rules(fast_math)
     if isinstance(graph, Graph):
-        return rewrite(graph, rules)
+        return _to_an_end(rewrite, graph, rules)
     tensors = [graph] if isinstance(graph, Tensor) else list(graph)
     if not all(isinstance(t, Tensor) for t in tensors):
         raise GraphcError(f"simplify: found {graph!r}; expected a Graph, a Tensor or a sequence of Tensors{location()}")
-    simplified = rewrite_tensors(tensors, rules)
+    simplified = _to_an_end(rewrite_tensors, tensors, rules)
     return simplified[0] if isinstance(graph, Tensor) else simplified
+
+
+def _to_an_end(apply: Callable[[Given, RuleSet], Result], graph: Given, rules: RuleSet) -> Result:
+    """`apply(graph, rules)`. Rules that do not come to an end on this graph are left out: a model must still train."""
+    while True:
+        try:
+            return apply(graph, rules)
+        except EndlessRewriteError as error:
+            _log.warning("simplify leaves rules out, and goes on; please report this: %s", error)
+            rules = rules.without(error.rules)
 
 
 @functools.cache

@@ -13,7 +13,9 @@ import graphc as gc
 from graphc.errors import GraphcError
 from graphc.ir import dims
 from graphc.ir.graph import Graph
-from graphc.ir.node import Tensor
+from graphc.ir.node import Node, Tensor
+from passes import simplify as simplify_module
+from passes.rewrite import RuleSet, rule
 from passes.simplify import simplify
 from passes.verify import verify
 from runtimes.session import RuntimeOptions
@@ -164,3 +166,22 @@ def test_random_expressions_keep_their_values_and_are_simple_afterwards(
     for expected, found in zip(values[:count], values[count:], strict=True):
         assert found.shape == expected.shape
         np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.lenient
+def test_rules_that_undo_one_another_are_left_out_and_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    @rule("Sin", name="there")
+    def there(node: Node) -> Tensor:
+        return gc.cos(node.inputs[0])
+
+    @rule("Cos", name="and-back")
+    def and_back(node: Node) -> Tensor:
+        return gc.sin(node.inputs[0])
+
+    keeps = simplify_module.all_rules()
+    monkeypatch.setattr(simplify_module, "_rules", lambda fast_math: RuleSet([there, and_back, *keeps]))
+    x = gc.input("x", (3,))
+    assert gc.simplify(gc.sin(x) * 1.0) == gc.sin(x)  # the other rules still apply
+    assert "the rules there, and-back undo one another" in caplog.text
