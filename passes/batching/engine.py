@@ -55,32 +55,51 @@ class _Sweep:
     def _visit(self, node: Node) -> None:
         inputs = tuple([None if t is None else self.new.get(t, t) for t in node.inputs])
         flags = tuple([t in self.batched for t in node.inputs])
-        blocked = any(t in self.blocked for t in node.inputs)
-        if blocked or any(flags):
-            rule = rule_of(node)
-            if rule is not None:
-                if blocked or not self._apply(rule, node, inputs, flags):
-                    self.blocked.update(node.outputs)
-            elif not self._apply_body(node):
+        if any(t in self.blocked for t in node.inputs):
+            if rule_of(node) is None and not _has_usable_body(node):
+                self.problems.append((node, _reason(node)))
+            self.blocked.update(node.outputs)
+        elif any(flags):
+            call = Call(node, inputs, flags, self.size, tuple([t in self._used for t in node.outputs]))
+            problem = self._apply(call)
+            if problem is not None:
+                self.problems.append((node, problem))
                 self.blocked.update(node.outputs)
         elif inputs != node.inputs:
             new = build.rebuild(node, inputs)
             for old, t in zip(node.outputs, new.outputs, strict=True):
                 self.new.setdefault(old, t)
 
-    def _apply(self, rule: object, node: Node, inputs: tuple[Tensor | None, ...], flags: tuple[bool, ...]) -> bool:
-        """Run a rule and note its results; False when it cannot be applied."""
-        used = tuple([t in self._used for t in node.outputs])
+    def _apply(self, call: Call) -> str | None:
+        """Batch one node by its rule, or by its function body; the reason where neither is possible."""
+        node = call.node
+        rule = rule_of(node)
+        if rule is None:
+            return self._apply_body(node) if _has_usable_body(node) else _reason(node)
         try:
-            made = rule(Call(node, inputs, flags, self.size, used))  # type: ignore[operator]
+            made = rule(call)
         except BatchingError as problem:
-            self.problems.append((node, str(problem)))
-            return False
-        results: Sequence[Result] = made if type(made) in (tuple, list) else (made,)
+            return str(problem)
+        results: Sequence[Result] = made if type(made) in (tuple, list) else (made,)  # type: ignore[assignment]
         for old, result in zip(node.outputs, results, strict=False):
             if result is not None and old not in self.new:
                 self._note(old, result)
-        return True
+        missing = [t.index for t in node.outputs if call.is_used(t.index) and t not in self.new]
+        return f"its batching rule gives no output {missing[0]}" if missing else None
+
+    def _apply_body(self, node: Node) -> str | None:
+        """Batch the function body of an operator; the reason where that is not possible."""
+        known = len(self.problems)
+        outputs = expand(node)
+        self.run(outputs)
+        inner, self.problems[known:] = self.problems[known:], []
+        if inner:
+            return "in its function body " + "; ".join(f"{n.op}: {why}" for n, why in inner)
+        for old, t in zip(node.outputs, outputs, strict=True):
+            self.new.setdefault(old, self.new.get(t, t))
+            if t in self.batched:
+                self.batched.add(old)
+        return None
 
     def _note(self, old: Tensor, result: Tensor | Unbatched) -> None:
         t = result if isinstance(result, Tensor) else result.tensor
@@ -101,22 +120,6 @@ class _Sweep:
         if has_axis:
             self.batched.add(old)
 
-    def _apply_body(self, node: Node) -> bool:
-        """Batch the function body of an operator without a rule; False when there is none or it cannot be batched."""
-        reason = data_dependent(node)
-        if reason is None and not node.domain and has_body(node.op):
-            known = len(self.problems)
-            outputs = expand(node)
-            self.run(outputs)
-            inner, self.problems[known:] = self.problems[known:], []
-            if not inner and not any(t in self.blocked for t in outputs):
-                self.new.update((old, self.new.get(t, t)) for old, t in zip(node.outputs, outputs, strict=True))
-                self.batched.update(old for old, t in zip(node.outputs, outputs, strict=True) if t in self.batched)
-                return True
-            reason = "in its function body " + "; ".join(f"{n.op}: {why}" for n, why in inner)
-        self.problems.append((node, reason or "it has no batching rule"))
-        return False
-
     def raise_problems(self) -> None:
         """Raise an error that names every operator that could not be batched, if any."""
         if self.problems:
@@ -128,6 +131,14 @@ class _Sweep:
                 f"vmap: {len(self.problems)} operator{'s' if many else ''} cannot be applied to a batch at once"
                 f"{location()}:{lines}"
             )
+
+
+def _has_usable_body(node: Node) -> bool:
+    return not node.domain and has_body(node.op) and data_dependent(node) is None
+
+
+def _reason(node: Node) -> str:
+    return data_dependent(node) or "it has no batching rule"
 
 
 def _size(replacements: list[Tensor]) -> Tensor:

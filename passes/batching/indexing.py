@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from graphc import functional as F
 from graphc.errors import BatchingError
-from graphc.ir import dims
 from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from passes.batching.registry import Call, Result, batching
-from passes.batching.shapes import front, ints, move_axis, positions, reshape, shift, shift_axes
+from passes.batching.shapes import front, ints, merge, move_axis, positions, shift, shift_axes
 
 
 @batching("Slice")
@@ -81,6 +80,5 @@ def _compress(call: Call) -> Sequence[Result]:
     x, axis = call.input(0), call.attrs.get("axis")
     condition = call.common(1)
     if axis is None:
-        flat = reshape(x, (x.shape[0], dims.product(x.shape[1:])))
-        return call.apply(flat, condition, axis=1)
+        return call.apply(merge(x, 1, x.ndim), condition, axis=1)
     return call.apply(x, condition, axis=shift(axis))

@@ -8,14 +8,12 @@ import numpy as np
 
 from graphc import functional as F
 from graphc.errors import BatchingError
-from graphc.ir import dims
 from graphc.ir.build import apply
 from graphc.ir.constant import Constant
 from graphc.ir.node import Tensor
 from graphc.ir.types import as_dtype
-from passes.batching import shapes
 from passes.batching.registry import Call, Result, Unbatched, batching
-from passes.batching.shapes import fold, integers, ints, prepend, shift, shift_axes, unfold
+from passes.batching.shapes import fold, integers, ints, merge, prepend, shift, shift_axes, unfold
 
 
 @batching("Reshape")
@@ -44,8 +42,7 @@ def _flatten(call: Call) -> Result:
     x, rank = call.input(0), call.rank(0)
     axis = call.attrs["axis"]
     split = 1 + (axis + rank if axis < 0 else axis)
-    shape = x.shape
-    return shapes.reshape(x, (shape[0], dims.product(shape[1:split]), dims.product(shape[split:])))
+    return merge(merge(x, split, x.ndim), 1, split)
 
 
 @batching("Squeeze")

@@ -18,20 +18,32 @@ from passes.batching.shapes import fold, shift, unfold
 
 @batching("BatchNormalization")
 def _batch_norm(call: Call) -> Sequence[Result]:
-    """Inference treats each sample alone. Otherwise the batch becomes more channels, with statistics of their own."""
-    x = call.batched(0)
-    if not call.attrs["training_mode"] and not any(call.is_batched(i) for i in range(1, 5)):
+    """Inference treats each sample alone; training takes statistics over the samples of each element of the batch.
+
+    The operator in training mode is never used: onnxruntime 1.31 writes new statistics over old ones that others read.
+    """
+    training = bool(call.attrs["training_mode"])
+    if not training and not any(call.is_batched(i) for i in range(1, 5)):
+        x = call.input(0)
         made = call.apply(fold(x), *call.inputs[1:])[0]
         return [unfold(made, 0, x.shape[1], x)]
-    if x.ndim == 2:  # samples of one channel
-        made, *running = _by_channel(call, F.unsqueeze(x, 2))
-        return F.squeeze(made, 2), *running
-    return _by_channel(call, x)
+    dtype = call.input(3).dtype
+    x = F.cast(call.batched(0), dtype)
+    scale, bias, *statistics = (F.cast(_along_channels(call, i), dtype) for i in range(1, 5))
+    if training:
+        axes = [1 + a for a in range(call.rank(0)) if a != 1]
+        mean = F.mean(x, axes, keepdims=True)
+        statistics = [mean, F.mean(F.square(x - mean), axes, keepdims=True)]
+    mean, variance = statistics
+    y = (x - mean) * (scale / F.sqrt(variance + call.attrs["epsilon"])) + bias
+    y = F.cast(y, call.input(0).dtype)
+    return [y, *(_running(call, 3 + i, t) for i, t in enumerate(statistics))] if training else [y]
 
 
-def _by_channel(call: Call, x: Tensor) -> list[Tensor]:
-    made = call.apply(fold(x, 1), *(fold(call.batched(i)) for i in range(1, 5)))
-    return [unfold(t, axis, x.shape[2], x) for t, axis in zip(made, (1, 0, 0), strict=True)]
+def _running(call: Call, position: int, new: Tensor) -> Tensor:
+    """Old and new statistics of shape (batch, C), mixed."""
+    momentum: float = call.attrs["momentum"]
+    return call.batched(position) * momentum + F.reshape(new, call.batched(position).shape) * (1.0 - momentum)
 
 
 @batching("InstanceNormalization", "GroupNormalization")
@@ -50,7 +62,10 @@ def _sample_norm(call: Call) -> Result:
 
 def _along_channels(call: Call, position: int) -> Tensor:
     """A vector of channels that broadcasts to (batch, samples, channels, spatial…)."""
-    t = F.unsqueeze(call.input(position), list(range(-(call.rank(0) - 2), 0)))
+    t, spatial = call.input(position), call.rank(0) - 2
+    if spatial < 0:  # samples of one channel
+        return t
+    t = F.unsqueeze(t, list(range(-spatial, 0))) if spatial else t
     return F.unsqueeze(t, 1) if call.is_batched(position) else t
 
 

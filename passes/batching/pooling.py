@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import functional as F
-from graphc.ir import dims
-from graphc.ir.node import Tensor
+from graphc.ir.build import apply
 from passes.batching.registry import Call, Result, batching
 from passes.batching.shapes import fold, positions, unfold
 
@@ -25,10 +24,6 @@ def _max_pool(call: Call) -> Sequence[Result]:
         unfold(t, 0, x.shape[1], x) if call.is_used(i) else None for i, t in enumerate(call.apply(fold(x)))
     )
     if indices is not None:
-        indices = indices - positions(call.size, indices.ndim) * _inner_size(x)
+        size = F.prod(apply("Shape", (x,), {"start": 1}).out(), keepdims=True)
+        indices = indices - positions(call.size, indices.ndim) * size
     return values, indices
-
-
-def _inner_size(x: Tensor) -> Tensor:
-    """How many elements one element of the batch has, an int64 vector of one element."""
-    return F.shape_tensor((dims.product(x.shape[1:]),), [x])

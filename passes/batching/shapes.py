@@ -19,6 +19,7 @@ __all__ = [
     "front",
     "integers",
     "ints",
+    "merge",
     "move_axis",
     "positions",
     "prepend",
@@ -75,13 +76,28 @@ def shift_axes(axes: Tensor) -> Tensor:
 
 def reshape(x: Tensor, shape: Sequence[Dim], *sources: Tensor) -> Tensor:
     """The elements of `x` in another shape; its symbols are read off the shapes of `x` and `sources`."""
-    own = x.shape
-    if own == tuple(shape):
+    if x.shape == tuple(shape):
         return x
-    moved = [a for a, d in enumerate(shape) if not isinstance(d, int) and not (a < len(own) and own[a] == d)]
-    if 0 not in shape and len(moved) <= 1 and dims.product(own) == dims.product(shape):
+    if _is_one_step(x.shape, shape):
         return F.reshape(x, shape)
     return apply("Reshape", (x, F.shape_tensor(shape, [x, *sources])), {"allowzero": 1}).out()
+
+
+def _is_one_step(own: Sequence[Dim], shape: Sequence[Dim]) -> bool:
+    """Whether constants, 0 for a dimension that stays and one -1 express `shape`."""
+    moved = [a for a, d in enumerate(shape) if not isinstance(d, int) and not (a < len(own) and own[a] == d)]
+    return 0 not in shape and len(moved) <= 1 and dims.product(own) == dims.product(shape)
+
+
+def merge(x: Tensor, start: int, stop: int) -> Tensor:
+    """The axes from `start` up to `stop`, not included, joined into one (a new one of size 1 where there are none)."""
+    shape = (*x.shape[:start], dims.product(x.shape[start:stop]), *x.shape[stop:])
+    if _is_one_step(x.shape, shape):
+        return F.reshape(x, shape)
+    joined = F.prod(apply("Shape", (x,), {"start": start, "end": stop}).out(), keepdims=True)
+    before, after = (apply("Shape", (x,), {"start": a, "end": b}).out() for a, b in ((0, start), (stop, x.ndim)))
+    parts = [*([before] if start else []), joined, *([after] if stop < x.ndim else [])]
+    return apply("Reshape", (x, F.concat(parts)), {"allowzero": 1}).out()
 
 
 def move_axis(x: Tensor, source: int, target: int) -> Tensor:
@@ -101,10 +117,7 @@ def front(x: Tensor, axis: int) -> Tensor:
 
 def fold(x: Tensor, axis: int = 0) -> Tensor:
     """The batch axis of `x` joined with the axis that is `axis` without it: (batch, n, …) becomes (batch * n, …)."""
-    moved = move_axis(x, 0, axis)
-    shape = moved.shape
-    joined = dims.multiply(shape[axis], shape[axis + 1])
-    return reshape(moved, (*shape[:axis], joined, *shape[axis + 2 :]))
+    return merge(move_axis(x, 0, axis), axis, axis + 2)
 
 
 def unfold(y: Tensor, axis: int, inner: Dim, batched: Tensor, *sources: Tensor) -> Tensor:
