@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import ShapeError
+from graphc.errors import DTypeError, ShapeError
 from graphc.functional import elementwise as e
 from graphc.functional import layout
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
+from graphc.ir.dims import Dim
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 
@@ -28,12 +29,13 @@ _OPEN_END = 2**63 - 1
 
 
 def getitem(x: Tensor, index: Any) -> Tensor:
-    """`x[index]` with integers, slices, `...`, None (a new axis) and at most one integer tensor or list.
+    """`x[index]` as in NumPy, with integers, slices, `...`, None (a new axis) and at most one array of integers.
 
-    Bounds of slices may be integers, scalar int64 tensors or symbolic dimensions. Raises ShapeError.
+    Bounds of slices may be integers, scalar int64 tensors or symbolic dimensions; an array may be a list or a tensor.
+    Raises ShapeError, and DTypeError for masks: use gc.where.
     """
-    items = list(index) if isinstance(index, tuple) else [index]
-    items = _expand_ellipsis(x, items)
+    items = _expand_ellipsis(x, list(index) if isinstance(index, tuple) else [index])
+    _check_arrays(items)
     result = _slices(x, [item for item in items if item is not None])
     axis = 0
     for item in items:
@@ -42,31 +44,54 @@ def getitem(x: Tensor, index: Any) -> Tensor:
             axis += 1
         elif isinstance(item, slice):
             axis += 1
-        elif isinstance(item, (int, np.integer)):
-            result = apply("Gather", (result, constant(np.int64(item))), {"axis": axis}).out()
         else:
-            positions = e.as_tensor(item)
-            if not positions.dtype.is_integer:
-                raise ShapeError(
-                    f"x[...]: found an index of {positions.dtype}; expected integers{location()}. "
-                    "To choose by a mask, use gc.where."
-                )
+            positions = constant(np.int64(item)) if _is_integer(item) else _positions(item)
             result = apply("Gather", (result, positions), {"axis": axis}).out()
             axis += positions.ndim
     return result
 
 
+def _is_integer(item: Any) -> bool:
+    return isinstance(item, (int, np.integer)) and not isinstance(item, bool)
+
+
+def _positions(item: Any) -> Tensor:
+    try:
+        positions = e.as_tensor(np.asarray(item, np.int64) if isinstance(item, (list, tuple)) and not item else item)
+    except DTypeError as error:
+        raise DTypeError(f"x[...]: {item!r} is no index: {error}") from None
+    if not positions.dtype.is_integer:
+        raise DTypeError(
+            f"x[...]: found an index of {positions.dtype}; expected integers{location()}. "
+            "To choose by a mask, use gc.where."
+        )
+    return positions
+
+
+def _check_arrays(items: list[Any]) -> None:
+    arrays = [
+        place for place, item in enumerate(items) if not (item is None or isinstance(item, slice) or _is_integer(item))
+    ]
+    if len(arrays) > 1:
+        raise ShapeError(f"x[...]: found {len(arrays)} arrays; expected at most one{location()}. Index in steps.")
+    places = arrays + [place for place, item in enumerate(items) if _is_integer(item)]
+    apart = items[min(places) : max(places)] if arrays else []
+    if any(item is None or isinstance(item, slice) for item in apart):
+        raise ShapeError(
+            f"x[...]: a slice stands between an integer and an array, where NumPy would move axes{location()}. "
+            "Index in steps."
+        )
+
+
 def _expand_ellipsis(x: Tensor, items: list[Any]) -> list[Any]:
     used = sum(item is not None and item is not Ellipsis for item in items)
-    if sum(item is Ellipsis for item in items) > 1:
+    dots = [place for place, item in enumerate(items) if item is Ellipsis]
+    if len(dots) > 1:
         raise ShapeError(f"x[...]: more than one ellipsis{location()}")
     if used > x.ndim:
         raise ShapeError(f"x[...]: {used} indices for {x.type}{location()}")
-    fill = [slice(None)] * (x.ndim - used)
-    for position, item in enumerate(items):
-        if item is Ellipsis:
-            return items[:position] + fill + items[position + 1 :]
-    return items + fill
+    place = dots[0] if dots else len(items)
+    return items[:place] + [slice(None)] * (x.ndim - used) + items[place + 1 :]
 
 
 def _slices(x: Tensor, items: list[Any]) -> Tensor:
@@ -75,23 +100,29 @@ def _slices(x: Tensor, items: list[Any]) -> Tensor:
     axes: list[int] = []
     steps: list[int] = []
     for axis, item in enumerate(items):
-        if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
-            size = x.shape[axis]
-            if isinstance(size, int) and not -size <= item < size:
-                raise ShapeError(f"x[...]: index {item} is out of range for axis {axis} of {x.type}{location()}")
+        if _is_integer(item):
+            _check_range(x, axis, item)
         if not isinstance(item, slice) or item == slice(None):
             continue
-        step = 1 if item.step is None else int(item.step)
+        step = 1 if item.step is None else item.step
+        if not _is_integer(step) or step == 0:
+            raise ShapeError(f"x[...]: found the step {step!r}; expected an integer other than 0{location()}")
         starts.append((0 if step > 0 else _OPEN_END) if item.start is None else item.start)
         ends.append((_OPEN_END if step > 0 else -_OPEN_END) if item.stop is None else item.stop)
         axes.append(axis)
-        steps.append(step)
+        steps.append(int(step))
     if not axes:
         return x
     inputs = [x, _bounds(x, starts), _bounds(x, ends), constant(np.array(axes, np.int64))]
     if any(step != 1 for step in steps):
         inputs.append(constant(np.array(steps, np.int64)))
     return apply("Slice", inputs, {}).out()
+
+
+def _check_range(x: Tensor, axis: int, index: int) -> None:
+    size = x.shape[axis]
+    if isinstance(size, int) and not -size <= index < size:
+        raise ShapeError(f"x[...]: index {index} is out of range for axis {axis} of {x.type}{location()}")
 
 
 def _bounds(x: Tensor, bounds: Sequence[Any]) -> Tensor:
@@ -104,24 +135,30 @@ def _bounds(x: Tensor, bounds: Sequence[Any]) -> Tensor:
         elif isinstance(b, (int, np.integer)):
             parts.append(constant(np.array([int(b)], np.int64)))
         else:
-            parts.append(layout.shape_tensor((dims.dim(b),), [x]))
+            parts.append(layout.shape_tensor((_bound(b),), [x]))
     return layout.concat(parts, axis=0)
+
+
+def _bound(b: Any) -> Dim:
+    """A symbolic bound, which unlike a dimension may be negative."""
+    import sympy
+
+    return dims.canonical(b) if isinstance(b, sympy.Expr) else dims.dim(b)
 
 
 def take(x: Any, indices: Any, axis: int = 0) -> Tensor:
     """Slices of `x` along `axis` at integer `indices`, such as rows of an embedding (ONNX Gather)."""
-    return apply("Gather", (e.as_tensor(x), e.as_tensor(indices)), {"axis": axis}).out()
+    return apply("Gather", (x, indices), {"axis": axis}).out()
 
 
 def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
     """Elements of `x` along `axis` at `indices` of the same rank (ONNX GatherElements)."""
-    return apply("GatherElements", (e.as_tensor(x), e.as_tensor(indices)), {"axis": axis}).out()
+    return apply("GatherElements", (x, indices), {"axis": axis}).out()
 
 
 def scatter_add(x: Any, indices: Any, updates: Any, axis: int = 0) -> Tensor:
     """`x` with `updates` added at `indices` along `axis`; repeated indices add up (ONNX ScatterElements)."""
-    inputs = (e.as_tensor(x), e.as_tensor(indices), e.as_tensor(updates))
-    return apply("ScatterElements", inputs, {"axis": axis, "reduction": "add"}).out()
+    return apply("ScatterElements", (x, indices, updates), {"axis": axis, "reduction": "add"}).out()
 
 
 def one_hot(indices: Any, depth: int, dtype: object = "float32", axis: int = -1) -> Tensor:

@@ -61,7 +61,7 @@ def shape_of(x: Any) -> Tensor:
 def shape_tensor(shape: Sequence[Dim], sources: Sequence[Tensor]) -> Tensor:
     """The int64 vector of `shape`, its symbols read off the shapes of `sources` when the graph runs.
 
-    Raises ShapeError for a symbol that occurs in no source by itself.
+    Raises ShapeError for a symbol that no dimension of a source is, or is a linear function of.
     """
     if all(isinstance(d, int) for d in shape):
         return _ints(list(shape))
@@ -77,15 +77,23 @@ def _dim_tensor(d: Any, sources: Sequence[Tensor]) -> Tensor:
 
     if isinstance(d, int) or d.is_Integer:
         return _ints([int(d)])
-    for source in sources:
-        for axis, size in enumerate(source.tensor_type.shape or ()):
-            if size == d:
-                return apply("Shape", (source,), {"start": axis, "end": axis + 1}).out()
+    given = [(size, source, axis) for source in sources for axis, size in enumerate(source.tensor_type.shape or ())]
+    for size, source, axis in given:
+        if size == d:
+            return _size(source, axis)
+    if d.is_Symbol:  # some size may be an integer multiple of it, and more
+        for size, source, axis in given:
+            solved = dims.solve_symbolic(size, d)
+            if solved is not None:
+                offset, factor = solved
+                return e.floor_divide(e.subtract(_size(source, axis), offset), factor)
     if isinstance(d, sympy.floor):  # floor(p / q) is the floor division of p by q
         d = d.args[0]
     numerator, denominator = sympy.fraction(sympy.together(d))
     if denominator != 1:
         return e.floor_divide(_dim_tensor(numerator, sources), _dim_tensor(denominator, sources))
+    if isinstance(d, sympy.Mod):
+        return e.remainder(*(_dim_tensor(a, sources) for a in d.args))
     folds = {sympy.Add: e.add, sympy.Mul: e.multiply, sympy.Max: e.maximum, sympy.Min: e.minimum}
     for kind, fold in folds.items():
         if isinstance(d, kind):
@@ -94,6 +102,10 @@ def _dim_tensor(d: Any, sources: Sequence[Tensor]) -> Tensor:
         return functools.reduce(e.multiply, [_dim_tensor(d.base, sources)] * int(d.exp))
     known = ", ".join(str(s.type) for s in sources)
     raise ShapeError(f"the dimension {d} cannot be computed from the shapes of: {known}{location()}")
+
+
+def _size(x: Tensor, axis: int) -> Tensor:
+    return apply("Shape", (x,), {"start": axis, "end": axis + 1}).out()
 
 
 def reshape(x: Any, shape: Sequence[Any] | Tensor) -> Tensor:
@@ -105,29 +117,35 @@ def reshape(x: Any, shape: Sequence[Any] | Tensor) -> Tensor:
     if isinstance(shape, Tensor):
         return apply("Reshape", (tensor, shape), {}).out()
     wanted: list[Any] = [-1 if isinstance(d, (int, np.integer)) and d == -1 else dims.dim(d) for d in shape]
-    own = tensor.tensor_type.shape
     symbolic = [axis for axis, d in enumerate(wanted) if not isinstance(d, int)]
-    zero = any(isinstance(d, int) and d == 0 for d in wanted)
-    if zero:
+    if 0 in wanted:
         return apply("Reshape", (tensor, shape_tensor(wanted, [tensor])), {"allowzero": 1}).out()
-    if own is not None and -1 not in wanted and symbolic:
-        if dims.provably_different(dims.product(own), dims.product(wanted)):
-            raise ShapeError(
-                f"reshape: cannot turn {tensor.type} into ({', '.join(map(str, wanted))}): the sizes are "
-                f"{dims.product(own)} and {dims.product(wanted)}{location()}"
-            )
-        copied = [axis for axis in symbolic if axis < len(own) and own[axis] == wanted[axis]]
-        rest = [axis for axis in symbolic if axis not in copied]
-        if len(rest) <= 1:  # 0 copies a dimension, -1 is inferred: no shape arithmetic is needed
-            if rest and dims.product(own) == dims.product(wanted):
-                wanted = [0 if a in copied else -1 if a in rest else d for a, d in enumerate(wanted)]
-                return apply("Reshape", (tensor, _ints(wanted)), {}).out()
-            if not rest:
-                wanted = [0 if a in copied else d for a, d in enumerate(wanted)]
-                return apply("Reshape", (tensor, _ints(wanted)), {}).out()
-    if any(not isinstance(d, int) for d in wanted):
-        return apply("Reshape", (tensor, shape_tensor(wanted, [tensor])), {}).out()
-    return apply("Reshape", (tensor, _ints(wanted)), {}).out()
+    if symbolic:
+        _check_size(tensor, wanted)
+    constants = _as_constants(tensor, wanted, symbolic)
+    target = shape_tensor(wanted, [tensor]) if constants is None else _ints(constants)
+    return apply("Reshape", (tensor, target), {}).out()
+
+
+def _check_size(x: Tensor, wanted: Sequence[Dim]) -> None:
+    own = x.tensor_type.size
+    if own is not None and -1 not in wanted and dims.provably_different(own, dims.product(wanted)):
+        raise ShapeError(
+            f"reshape: cannot turn {x.type} into ({', '.join(map(str, wanted))}): the sizes are "
+            f"{own} and {dims.product(wanted)}{location()}"
+        )
+
+
+def _as_constants(x: Tensor, wanted: Sequence[Dim], symbolic: Sequence[int]) -> list[Any] | None:
+    """The target without shape arithmetic where that is possible: 0 copies a dimension, -1 is inferred; else None."""
+    own = x.tensor_type.shape or ()
+    copied = [axis for axis in symbolic if axis < len(own) and own[axis] == wanted[axis]]
+    inferred = [axis for axis in symbolic if axis not in copied]
+    if len(inferred) > (0 if -1 in wanted else 1):
+        return None
+    if inferred and x.tensor_type.size != dims.product(wanted):
+        return None
+    return [0 if axis in copied else -1 if axis in inferred else d for axis, d in enumerate(wanted)]
 
 
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
@@ -213,7 +231,7 @@ def broadcast_to(x: Any, shape: Sequence[Any] | Tensor) -> Tensor:
 
 def concat(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     """The tensors joined along `axis` (ONNX Concat)."""
-    return apply("Concat", tuple(e.as_tensor(t) for t in tensors), {"axis": axis}).out()
+    return apply("Concat", tuple(tensors), {"axis": axis}).out()
 
 
 def stack(tensors: Sequence[Any], axis: int = 0) -> Tensor:
@@ -234,8 +252,14 @@ def tile(x: Any, repeats: Sequence[int]) -> Tensor:
 
 
 def full(shape: Sequence[int], value: Any, dtype: object = "float32") -> Tensor:
-    """A tensor of static `shape` filled with `value` (ONNX ConstantOfShape)."""
-    return _filled(_ints(list(as_shape(shape))), value, dtype)
+    """A tensor of static `shape` filled with `value` (ONNX ConstantOfShape). Raises ShapeError for symbolic sizes."""
+    sizes = as_shape(shape)
+    if not all(isinstance(d, int) for d in sizes):
+        raise ShapeError(
+            f"full: found the shape ({', '.join(map(str, sizes))}); expected numbers{location()}. "
+            "For the sizes of a tensor, use full_like, zeros_like or ones_like."
+        )
+    return _filled(_ints(list(sizes)), value, dtype)
 
 
 def zeros(shape: Sequence[int], dtype: object = "float32") -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.functional import elementwise as e
 from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 
@@ -16,7 +15,7 @@ __all__ = [
 
 def einsum(equation: str, *tensors: Any) -> Tensor:
     """The sum of products that `equation` describes, such as `"bij,bjk->bik"` (ONNX Einsum)."""
-    return apply("Einsum", tuple(e.as_tensor(t) for t in tensors), {"equation": equation}).out()
+    return apply("Einsum", tensors, {"equation": equation}).out()
 
 
 def gemm(

@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from graphc.errors import DTypeError
 from graphc.functional import elementwise as e
+from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
+from graphc.ir.origin import location
 
 __all__ = [
     "argmax",
@@ -38,14 +41,23 @@ def _reduce(op: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     return apply(op, (tensor, axes), {"keepdims": int(keepdims)}).out()
 
 
+def _float(name: str, x: Any) -> Tensor:
+    tensor = e.as_tensor(x)
+    if not tensor.dtype.is_float:
+        raise DTypeError(
+            f"{name}: found {tensor.type}; expected floating point{location()}. Use .cast('float32') first."
+        )
+    return tensor
+
+
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis`: an integer, several, or None for all (ONNX ReduceSum)."""
     return _reduce("ReduceSum", x, axis, keepdims)
 
 
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The arithmetic mean over `axis` (ONNX ReduceMean)."""
-    return _reduce("ReduceMean", x, axis, keepdims)
+    """The arithmetic mean over `axis` (ONNX ReduceMean). Raises DTypeError for integers: cast first."""
+    return _reduce("ReduceMean", _float("mean", x), axis, keepdims)
 
 
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -65,23 +77,37 @@ def prod(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """`log(sum(exp(x)))` over `axis`, without overflow (ONNX ReduceLogSumExp)."""
-    return _reduce("ReduceLogSumExp", x, axis, keepdims)
+    return _reduce("ReduceLogSumExp", _float("logsumexp", x), axis, keepdims)
 
 
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The Euclidean norm over `axis` (ONNX ReduceL2)."""
-    return _reduce("ReduceL2", x, axis, keepdims)
+    tensor = _float("norm", x)
+    return e.abs(tensor) if _no_axes(axis) else _reduce("ReduceL2", tensor, axis, keepdims)
+
+
+def _no_axes(axis: Axis) -> bool:
+    return axis is not None and not isinstance(axis, int) and len(axis) == 0
 
 
 def var(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 0) -> Tensor:
     """The variance over `axis`, divided by n - `correction` (0 as in NumPy, 1 for Bessel's correction)."""
-    tensor = e.as_tensor(x)
-    centered = tensor - mean(tensor, axis, keepdims=True)
-    squared = e.square(centered)
+    tensor = _float("var", x)
+    squared = e.square(tensor - mean(tensor, axis, keepdims=True))
     if correction == 0:
         return mean(squared, axis, keepdims)
-    count = sum(e.cast(constant(np.ones((1,) * tensor.ndim)), tensor.dtype) + tensor * 0, axis, keepdims)
-    return sum(squared, axis, keepdims) / (count - correction)
+    return sum(squared, axis, keepdims) / (_count(tensor, axis) - correction)
+
+
+def _count(x: Tensor, axis: Axis) -> Tensor:
+    """How many elements are reduced over `axis`, as a scalar of the dtype of `x`."""
+    from graphc.functional.layout import reshape, shape_tensor
+
+    axes = range(x.ndim) if axis is None else np.atleast_1d(axis).tolist()
+    size = dims.product(x.shape[a] for a in axes)
+    if isinstance(size, int):
+        return constant(size, x.dtype)
+    return e.cast(reshape(shape_tensor((size,), [x]), ()), x.dtype)
 
 
 def std(x: Any, axis: Axis = None, keepdims: bool = False, *, correction: int = 0) -> Tensor:
@@ -93,9 +119,10 @@ def _arg(op: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
     from graphc.functional.layout import reshape
 
     tensor = e.as_tensor(x)
-    if axis is None:
-        tensor, axis = reshape(tensor, (-1,)), 0
-    return apply(op, (tensor,), {"axis": axis, "keepdims": int(keepdims)}).out()
+    if axis is not None:
+        return apply(op, (tensor,), {"axis": axis, "keepdims": int(keepdims)}).out()
+    flat = apply(op, (reshape(tensor, (-1,)),), {"axis": 0, "keepdims": 0}).out()
+    return reshape(flat, (1,) * tensor.ndim) if keepdims else flat
 
 
 def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Tensor:

@@ -41,6 +41,7 @@ __all__ = [
     "product",
     "provably_different",
     "solve",
+    "solve_symbolic",
     "subtract",
     "symbols",
     "unknown",
@@ -425,13 +426,23 @@ def evaluate(d: Dim, sizes: Mapping[str, int]) -> Dim:
     return canonical(d.xreplace({_symbol(name): sympy.Integer(size) for name, size in sizes.items()}))
 
 
+def solve_symbolic(d: Dim, symbol: Any) -> tuple[int, int] | None:
+    """`(offset, factor)` such that `symbol = (d - offset) / factor`, where `d` is linear in it alone; else None."""
+    if isinstance(d, int) or d.free_symbols != {symbol}:
+        return None
+    factor, offset = d.coeff(symbol, 1), d.coeff(symbol, 0)
+    if not (factor.is_Integer and offset.is_Integer) or factor == 0 or canonical(d - factor * symbol - offset) != 0:
+        return None
+    return int(offset), int(factor)
+
+
 def solve(d: Dim, size: int) -> tuple[str, int] | None:
     """Solve `d == size` for its one symbol where `d` is linear in it: `(name, value)`, or None without such a value."""
     if isinstance(d, int) or len(d.free_symbols) != 1:
         return None
     (symbol,) = d.free_symbols
-    slope, rest = d.coeff(symbol, 1), d.coeff(symbol, 0)
-    if slope == 0 or canonical(d - slope * symbol - rest) != 0 or not rest.is_Integer or not slope.is_Integer:
+    linear = solve_symbolic(d, symbol)
+    if linear is None:
         return None
-    value, remainder = divmod(size - int(rest), int(slope))
+    value, remainder = divmod(size - linear[0], linear[1])
     return (str(symbol), value) if remainder == 0 and value >= 0 else None

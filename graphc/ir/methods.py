@@ -60,6 +60,9 @@ class TensorMethods:
     def __mod__(self, other: Any) -> Tensor:
         return F.remainder(self, other)
 
+    def __rmod__(self, other: Any) -> Tensor:
+        return F.remainder(other, self)
+
     def __pow__(self, other: Any) -> Tensor:
         return F.pow(self, other)
 
@@ -96,11 +99,20 @@ class TensorMethods:
     def __and__(self, other: Any) -> Tensor:
         return F.logical_and(self, other)
 
+    def __rand__(self, other: Any) -> Tensor:
+        return F.logical_and(other, self)
+
     def __or__(self, other: Any) -> Tensor:
         return F.logical_or(self, other)
 
+    def __ror__(self, other: Any) -> Tensor:
+        return F.logical_or(other, self)
+
     def __xor__(self, other: Any) -> Tensor:
         return F.logical_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return F.logical_xor(other, self)
 
     def __invert__(self) -> Tensor:
         return F.logical_not(self)

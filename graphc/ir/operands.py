@@ -90,9 +90,13 @@ def _converted(op: OpSpec, given: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
             raise OperatorError(_no_operand(op, position, value))
         elif not (op.input(position).optional or op.input(position).variadic):
             raise OperatorError(f"{op.name}: input {op.input(position).name!r} is None; it is required{location()}")
-    for position in numbers:
+    for position in sorted(numbers, key=lambda p: not _has_float(found[p])):  # so that integers follow floats
         found[position] = _number(op, found[position], neighbour_dtype(op, position, found))
     return tuple(found)
+
+
+def _has_float(value: object) -> bool:
+    return isinstance(value, float) or (isinstance(value, (list, tuple)) and any(map(_has_float, value)))
 
 
 def _is_plain_list(value: object) -> bool:
@@ -101,7 +105,9 @@ def _is_plain_list(value: object) -> bool:
 
 def _no_operand(op: OpSpec, position: int, value: object) -> str:
     hint = ""
-    if type(value).__module__.startswith("sympy"):
+    if isinstance(value, (list, tuple)):
+        hint = " Pass its elements one by one."
+    elif type(value).__module__.startswith("sympy"):
         hint = " For a size that is known when the graph runs, take gc.shape_of(x)[axis]."
     return (
         f"{op.name}: input {op.input(position).name!r} is {value!r} ({type(value).__name__}); "
@@ -118,7 +124,8 @@ def _number(op: OpSpec, value: Any, dtype: DType | None) -> Tensor:
         sign = math.copysign(1.0, value) if type(value) is float else 1.0
         made = _scalar(value, type(value), sign, dtype)  # type: ignore[arg-type]  # a type hashes
     if made is None:
-        raise DTypeError(f"{op.name}: the number {value!r} does not fit {dtype}{location()}.{_hint(value, dtype)}")
+        what = "the number" if isinstance(value, (bool, int, float)) else "the list"
+        raise DTypeError(f"{op.name}: {what} {value!r} does not fit {dtype}{location()}.{_hint(value, dtype)}")
     return _tensor(made)
 
 

@@ -115,7 +115,8 @@ def spec(name: str, domain: str = "") -> OpSpec:
     except onnx.defs.SchemaError:
         schema = None
     if schema is None or schema.deprecated:
-        near = difflib.get_close_matches(name, operator_names(), n=3, cutoff=0.5)
+        same = [known for known in operator_names() if known.lower() == name.lower()]
+        near = same or difflib.get_close_matches(name, operator_names(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
         raise OperatorError(f"there is no operator {name!r} in ONNX opset {OPSET}{location()}.{hint}")
     option = onnx.defs.OpSchema.FormalParameterOption
@@ -173,7 +174,7 @@ def _attribute(a: Any) -> AttrSpec:
 
 def float32(value: float) -> float:
     """`value` rounded to what an ONNX float attribute can hold. Raises OverflowError for finite numbers beyond that."""
-    rounded: float = struct.unpack("f", struct.pack("f", value))[0]
+    rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
     return rounded
 
 
@@ -366,12 +367,15 @@ def _output_dtype(formal: Parameter, bound: Mapping[str, tuple[str, str]]) -> DT
 
 
 def neighbour_dtype(op: OpSpec, position: int, inputs: Sequence[object]) -> DType | None:
-    """The dtype of a number as input `position`: that of tensors it must agree with, else the only one allowed."""
+    """The dtype of a number as input `position`: that of tensors it must agree with, else the only one allowed.
+
+    ONNX lets the exponent of Pow be of any dtype; a number there takes the dtype of the other operand all the same.
+    """
     formal = op.input(position)
     if formal.homogeneous or not formal.variadic:
         for other, t in enumerate(inputs):
             dtype = t.type.dtype if isinstance(t, Tensor) and isinstance(t.type, TensorType) else None
-            if dtype is not None and op.input(other).type_str == formal.type_str:
+            if dtype is not None and (op.input(other).type_str == formal.type_str or op.name == "Pow"):
                 return dtype
     if len(formal.types) == 1:
         (name,) = formal.types

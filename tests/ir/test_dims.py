@@ -63,7 +63,7 @@ def test_names_are_positive_integers_to_sympy() -> None:
     "value",
     [
         *(-1, True, False, 2.5, np.float64(2), "", "  ", "-1", "2.5", "½", "-N", "unknown_3"),
-        *(sympy.nan, sympy.zoo, sympy.oo, sympy.Rational(1, 2), -sympy.Symbol("N", positive=True), [1], object()),
+        *(sympy.nan, sympy.zoo, sympy.oo, sympy.Rational(1, 2), -sympy.Symbol("N", positive=True), [1], {1}),
     ],
     ids=repr,
 )
