@@ -58,6 +58,15 @@ def _quotient(c: Context, shape: Shape, others: list[Dim]) -> Dim:
 
     if known == 0:
         return dims.unknown()
+    left, rest = list(shape), []
+    for d in others:  # most dimensions are copied: what is equal cancels without algebra
+        if d in left:
+            left.remove(d)
+        else:
+            rest.append(d)
+    total, known = dims.product(left), dims.product(rest)
+    if known == 1:
+        return total
     quotient = sympy.cancel(sympy.sympify(total) / known)
     if sympy.denom(quotient) == 1:
         return dims.canonical(quotient)
