@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops.op_loop import Loop as OnnxLoop
 
 __all__ = ["OPERATORS"]
 
@@ -155,8 +156,17 @@ class MeanVarianceNormalization(OpRun):  # type: ignore[misc]
         return (centered / (np.sqrt(np.mean(centered**2, axis=tuple(axes), keepdims=True)) + 1e-9),)
 
 
+class Loop(OnnxLoop):  # type: ignore[misc]
+    """onnx's own takes a condition that is not given for false, and does nothing."""
+
+    op_domain = ""
+
+    def _run(self, count: Any, condition: Any, *carried: Any, **context: Any) -> Any:
+        return super()._run(count, np.array(True) if condition is None else condition, *carried, **context)
+
+
 OPERATORS: list[type] = [
     *(Erf, Mean, Pad, ConvTranspose, GlobalAveragePool, GlobalMaxPool, GlobalLpPool, LRN, LpNormalization),
-    MeanVarianceNormalization,
+    *(Loop, MeanVarianceNormalization),
 ]
 """What replaces onnx's own."""

@@ -103,6 +103,15 @@ def test_the_reference_is_silent_about_infinities():
     assert gc.evaluate(gc.exp(x), {"x": 1000.0}, runtime="reference") == np.inf
 
 
+@pytest.mark.parametrize("runtime", ["onnxruntime", "reference"])
+def test_a_loop_without_condition_runs_its_count(runtime):
+    x, count = gc.input("x", (2,)), gc.input("count", (), "int64")
+    doubled = gc.fori_loop(count, lambda _, carry: carry * 2.0, x)
+    for times in (0, 3):
+        found = gc.evaluate(doubled, {"x": np.ones(2, "float32"), "count": np.int64(times)}, runtime=runtime)
+        np.testing.assert_array_equal(found, np.full(2, 2.0**times, "float32"))
+
+
 def test_an_unknown_runtime_is_refused():
     with pytest.raises(gc.UnavailableError, match="'torch'; expected 'onnxruntime' or 'reference'"):
         gc.compile(gc.constant(1.0), runtime="torch")
