@@ -48,8 +48,8 @@ Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
-    *("arithmetic", "transcendental", "activation", "linalg", "reduction", "layout"),
-    *("indexing", "loss", "controlflow", "convolution", "pooling", "normalization"),
+    *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
+    *("indexing", "loss", "controlflow", "convolution", "pooling", "normalization", "recurrent"),
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {

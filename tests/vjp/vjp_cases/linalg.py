@@ -1,13 +1,20 @@
-"""Cases of matrix products."""
+"""Cases of matrix products and Einsum."""
 
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import graphc as gc
 from vjp_cases.case import Case, real
 
 op = gc.op
+
+
+def _einsum(name: str, equation: str, *shapes: tuple[int, ...], dims: list[Any] | None = None) -> Case:
+    args = [real(*shape, dims=declared) for shape, declared in zip(shapes, dims or [None] * len(shapes), strict=True)]
+    return Case("Einsum", name, lambda *operands: op.Einsum(*operands, equation=equation), tuple(args))
+
 
 CASES = [
     *(
@@ -46,4 +53,29 @@ CASES = [
     Case("Gemm", "bias_scalar", op.Gemm, (real(2, 3), real(3, 4), real())),
     Case("Gemm", "bias_symbolic", op.Gemm, (real(2, 3, dims=("n", 3)), real(3, 4), real(1, 4, dims=("m", 4)))),
     Case("Gemm", "no_rows", op.Gemm, (real(0, 3), real(3, 2), real(2))),
+    _einsum("product", "ij,jk->ik", (2, 3), (3, 4)),
+    _einsum("product_symbolic", "ij,jk->ik", (2, 3), (3, 4), dims=[("n", None), (None, "m")]),
+    _einsum("implicit_output", "bij,bjk", (2, 2, 3), (2, 3, 2)),
+    _einsum("implicit_output_sorted", "ba", (2, 3)),
+    _einsum("transpose", "ij->ji", (2, 3)),
+    _einsum("nothing", "ij->ij", (2, 3)),
+    _einsum("sum_of_all", "ij->", (2, 3)),
+    _einsum("summed_in_one", "ij,k->k", (2, 3), (4,)),
+    _einsum("summed_in_one_symbolic", "ij,j->j", (2, 3), (3,), dims=[("n", "m"), ("m",)]),
+    _einsum("outer", "i,j->ij", (2,), (3,)),
+    _einsum("inner", "i,i", (3,), (3,)),
+    _einsum("trace", "ii->", (3, 3)),
+    _einsum("diagonal", "ii->i", (3, 3), dims=[("n", "n")]),
+    _einsum("diagonal_in_product", "iji,jk->ik", (2, 3, 2), (3, 2)),
+    _einsum("three_times_one_label", "iii->i", (2, 2, 2)),
+    _einsum("three_operands", "ij,jk,kl->il", (2, 3), (3, 2), (2, 2)),
+    _einsum("ellipsis", "...ij,...jk->...ik", (2, 2, 3), (2, 3, 2)),
+    _einsum("ellipsis_broadcast", "...ij,...jk->...ik", (2, 2, 3), (1, 3, 2)),
+    _einsum("ellipsis_of_size_one", "i...,...->i...", (2, 1, 3), (2, 3), dims=[("n", 1, 3), ("m", 3)]),
+    _einsum("ellipsis_implicit", "...ij,...jk", (2, 2, 3), (2, 3, 2), dims=[("n", 2, 3), ("n", 3, 2)]),
+    _einsum("ellipsis_inside", "i...j->j...i", (2, 3, 4)),
+    _einsum("ellipsis_summed", "...i,i->...", (2, 3), (3,)),
+    _einsum("attention", "bqhd,bkhd->bhqk", (1, 2, 2, 3), (1, 3, 2, 3), dims=[("b", "q", 2, 3), ("b", "k", 2, 3)]),
+    _einsum("with_spaces", " i j , j -> i ", (2, 3), (3,)),
+    _einsum("empty", "ij,jk->ik", (0, 3), (3, 2)),
 ]
