@@ -57,7 +57,7 @@ def FOLD_CONSTANTS(node: Node) -> Sequence[Tensor | None] | None:
 def _known_integers(values: Values | None) -> Array | None:
     if values is None or not all(isinstance(v, (int, np.bool_)) for v in values.flat):
         return None
-    return np.array(values.tolist())
+    return np.array(values.tolist()).reshape(values.shape)
 
 
 def _too_large(node: Node, arrays: Sequence[Array | None]) -> bool:

@@ -235,7 +235,8 @@ def _quotient(a: Any, b: Any) -> Dim | None:
 
 
 def _modulo(a: Any, b: Any) -> Dim | None:
-    return dims.modulo(a, b) if isinstance(b, int) and b > 0 else None
+    positive = b > 0 if isinstance(b, int) else b.is_positive
+    return dims.modulo(a, b) if positive else None
 
 
 def _equal(a: Any, b: Any) -> bool | None:

@@ -29,6 +29,24 @@ def _expand_into_broadcast(node: Node) -> Tensor | None:
     return None
 
 
+_REARRANGING = ("Expand", "Transpose", *VIEWS)
+
+
+@rule(*_OPERATORS, "Expand", name="number-under-views", below=_REARRANGING)
+def _number_under_views(node: Node) -> Tensor | None:
+    """Mul(x, Unsqueeze(Expand(s))) -> x * s for a scalar s, however it is repeated and rearranged."""
+    for position, t in enumerate(node.inputs[:1] if node.op == "Expand" else node.inputs):
+        base = t
+        while base is not None and base.op in _REARRANGING and not base.node.domain:
+            base = first(base.node)
+        if base is None or base == t or not is_scalar(base):
+            continue
+        found = with_inputs(node, position, base)
+        if found is not None:
+            return found
+    return None
+
+
 @rule(*_OPERATORS, name="number-for-filled", below=KNOWN)
 def _number_for_filled(node: Node) -> Tensor | None:
     """Mul(x, a tensor filled with c) -> x * c where x has the shape already."""

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from graphc import functional as F
 from graphc.ir import dims
 from graphc.ir.build import apply
-from graphc.ir.dims import Dim
+from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import Node, Tensor
+from graphc.ir.types import TensorType
 from passes.rewrite import rule
 from passes.rules.match import first, integers, optional, same_shape, shape_of
 
@@ -128,26 +129,43 @@ def _position(bound: Dim, total: Dim) -> Dim:
     return min(bound, total) if isinstance(total, int) else total if bound >= 2**31 - 1 else bound
 
 
-@rule("Shape", name="shape-of-equal-shape")
-def _shape_of_equal_shape(node: Node) -> Tensor | None:
-    """Shape(f(x)) -> Shape(x) where the shapes are equal: f(x) need not be computed for it."""
-    return _of_equal_shape(node)
+@rule("Shape", name="shape-from-below")
+def _shape_from_below(node: Node) -> Tensor | None:
+    """Shape(f(x)) -> Shape(x) where the asked sizes are sizes of x too: f(x) need not be computed for them."""
+    asked = node.out().values
+    if asked is None or not asked.size:
+        return None
+    for t in first(node).node.inputs:
+        position = None if t is None else _position_of(tuple(asked), shape_of(t) or ())
+        if t is not None and position is not None:
+            return _sizes(t, position, asked.size)
+    return None
 
 
-@rule("Size", name="size-of-equal-shape")
-def _size_of_equal_shape(node: Node) -> Tensor | None:
-    """Size(f(x)) -> Size(x) where the shapes are equal."""
-    return _of_equal_shape(node)
+def _sizes(x: Tensor, start: int, count: int) -> Tensor:
+    """So many of the sizes of `x`, as a vector."""
+    end = start + count
+    return apply("Shape", (x,), {"start": start, "end": None if end == x.ndim else end}).out()
 
 
-def _of_equal_shape(node: Node) -> Tensor | None:
-    start = x = first(node)
-    while True:
-        below = next((t for t in x.node.inputs if t is not None and same_shape(t, x)), None)
-        if below is None:
-            break
-        x = below
-    return None if x == start else apply(node.op, (x,), node.attrs).out()
+def _position_of(part: Shape, whole: Shape) -> int | None:
+    """Where `part` stands in `whole` as neighbours, None when it does not."""
+    starts = range(len(whole) - len(part) + 1)
+    return next((start for start in starts if whole[start : start + len(part)] == part), None)
+
+
+@rule("Size", name="size-from-below")
+def _size_from_below(node: Node) -> Tensor | None:
+    """Size(f(x)) -> Size(x) where the numbers of elements are equal."""
+    asked = node.out().values
+    if asked is None:
+        return None
+    found = next((t for t in first(node).node.inputs if t is not None and _size(t) == asked.item()), None)
+    return None if found is None else apply("Size", (found,)).out()
+
+
+def _size(t: Tensor) -> Dim | None:
+    return t.type.size if isinstance(t.type, TensorType) else None
 
 
 @rule("Gather", name="gather-of-shape", below=("Shape",))
@@ -161,5 +179,4 @@ def _gather_of_shape(node: Node) -> Tensor | None:
     rank = None if shape_of(x) is None else x.ndim
     if rank is None or shape.node.attrs["start"] != 0 or shape.node.attrs.get("end") is not None:
         return None
-    at = index[0] % rank
-    return apply("Shape", (x,), {"start": at, "end": at + 1}).out()
+    return _sizes(x, index[0] % rank, 1)

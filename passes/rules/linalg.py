@@ -62,6 +62,31 @@ def _transpose_of_product(node: Node) -> Tensor | None:
     return apply("Gemm", (b, a), {**attrs, **flags}).out()
 
 
+def _exchanged(t: Tensor) -> Tensor | None:
+    """The tensor whose last two axes exchanged give `t`, None when `t` is no such transpose."""
+    shape = shape_of(t)
+    if t.op != "Transpose" or t.node.domain or shape is None or len(shape) < 2:
+        return None
+    rank = len(shape)
+    permutation = t.node.attrs.get("perm", tuple(reversed(range(rank))))
+    return first(t.node) if permutation == (*range(rank - 2), rank - 1, rank - 2) else None
+
+
+@rule("Transpose", name="transpose-of-batched-product", below=("MatMul",), absorbs=True)
+def _transpose_of_batched_product(node: Node) -> Tensor | None:
+    """Transpose(Transpose(a) @ b) -> Transpose(b) @ a of the last two axes; likewise a @ Transpose(b)."""
+    product = _exchanged(node.out())
+    if product is None or product.op != "MatMul":
+        return None
+    a, b = binary(product.node)
+    if a.ndim != b.ndim:
+        return None  # onnxruntime cannot multiply one matrix by a batch of none
+    left, right = _exchanged(a), _exchanged(b)
+    if left is None and right is None:
+        return None
+    return F.matmul(F.matrix_transpose(b) if right is None else right, F.matrix_transpose(a) if left is None else left)
+
+
 @rule("Gemm", name="gemm-without-addend")
 def _gemm_without_addend(node: Node) -> Tensor | None:
     """Gemm(a, b, c) -> Gemm(a, b) where c is zero or its factor beta is."""

@@ -108,6 +108,8 @@ def test_shapes_that_are_known_become_constants_though_the_values_are_not() -> N
     assert folded(sizes) == gc.constant(np.array([3, 4]))
     assert folded(gc.op.Size(x[:, 0])) == gc.constant(np.array(12))
     assert folded(gc.shape_of(x)) == gc.shape_of(x)
+    none = gc.unsqueeze(gc.op.Slice(gc.shape_of(x), np.array([0]), np.array([0])), 1)
+    assert folded(none) == gc.constant(np.zeros((0, 1), I64))
 
 
 @pytest.mark.parametrize(

@@ -70,13 +70,23 @@ CASES: list[Case] = [
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[:2], x="[3]", y="[n]"),
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[2:5], x="[3]", y="[2]"),
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y], 1)[:2], x="[4, 2]", y="[4, 2]"),
-    matches("shape-of-equal-shape", lambda x: gc.shape_of(gc.exp(x) * 2.0), gc.shape_of, x="[n, 3]"),
-    matches("shape-of-equal-shape", lambda x, y: _size(x + y, 1), lambda x, y: _size(x, 1), x="[n, m]", y="[m]"),
-    refuses("shape-of-equal-shape", lambda x: gc.shape_of(x.T), x="[n, 3]"),
-    refuses("shape-of-equal-shape", lambda x, y: gc.shape_of(x * y), x="[1, m]", y="[n, 1]"),
-    matches("size-of-equal-shape", lambda x: gc.op.Size(gc.exp(x)), gc.op.Size, x="[n, 3]"),
-    refuses("size-of-equal-shape", lambda x: gc.op.Size(x.T), x="[n, 3]"),
-    matches("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(1)), lambda x: _size(x, 1), x="[n, m]"),
+    matches("shape-from-below", lambda x: gc.shape_of(gc.exp(x) * 2.0), gc.shape_of, x="[n, 3]"),
+    matches(
+        "shape-from-below", lambda x, y: _size(x + y, 1), lambda x, y: gc.op.Shape(x, start=1), x="[n, m]", y="[m]"
+    ),
+    matches("shape-from-below", lambda x: gc.shape_of(gc.sum(x, 1)), lambda x: _size(x, 0), x="[n, 4]"),
+    matches(
+        "shape-from-below", lambda x, y: _size(x @ y, 1), lambda x, y: gc.op.Shape(y, start=1), x="[n, 3]", y="[3, m]"
+    ),
+    refuses("shape-from-below", lambda x: gc.shape_of(x.T), x="[n, 3]"),
+    refuses("shape-from-below", lambda x, y: gc.shape_of(x * y), x="[1, m]", y="[n, 1]"),
+    refuses("shape-from-below", lambda x: gc.shape_of(gc.sum(x)), x="[n, 3]"),
+    matches("size-from-below", lambda x: gc.op.Size(gc.exp(x)), gc.op.Size, x="[n, 3]"),
+    matches("size-from-below", lambda x: gc.op.Size(gc.reshape(x.T, (-1,))), gc.op.Size, x="[n, 3]"),
+    refuses("size-from-below", lambda x: gc.op.Size(gc.sum(x, 1)), x="[n, 3]"),
+    matches(
+        "gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(1)), lambda x: gc.op.Shape(x, start=1), x="[n, m]"
+    ),
     matches("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(-2)), lambda x: _size(x, 0), x="[n, m]"),
     refuses("gather-of-shape", lambda x: gc.take(gc.shape_of(x), _ints(1, 0)), x="[n, m]"),
     refuses("gather-of-shape", lambda x: gc.shape_of(x)[0], x="[n, m]"),
