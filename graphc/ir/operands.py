@@ -177,7 +177,7 @@ def _as_constant(array: Array, dtype: DType, *, any_number: bool) -> Constant | 
         return Constant(array, dtype)
     with np.errstate(over="ignore"):
         rounded = array.astype(dtype.numpy)
-    if array.dtype.kind == "f" and bool((np.isinf(rounded) & ~np.isinf(array)).any()):
+    if bool((np.isinf(rounded) & ~np.isinf(array)).any()):
         return None
     return Constant(rounded, dtype)
 
