@@ -24,6 +24,7 @@ from graphc.ir.schema import spec
 from graphc.ir.types import TensorType, as_dtype
 from passes.autodiff import vjp
 from passes.vjp.function_body import expand, has_body
+from passes.vjp.recurrent import lower
 from runtimes.evaluate import Function, compile
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.session import RuntimeOptions
@@ -261,25 +262,30 @@ def _values(found: list[Tensor], feeds: Feeds, rng: np.random.Generator) -> dict
 
 def _in_float64(outputs: Sequence[Tensor]) -> list[Tensor]:
     """`outputs` with every floating-point leaf and constant in float64."""
-    replaced = {t: new for node in topological(outputs) if _is_too_narrow(node) for t, new in _expanded(node)}
+    while replaced := {t: new for node in topological(outputs) for t, new in _expanded(node)}:
+        outputs = substitute(outputs, replaced)
     mapped: dict[Tensor, Tensor] = {}
-    outputs = substitute(outputs, replaced)
     for node in topological(outputs):
         made = _node_in_float64(node, mapped)
         mapped.update(zip(node.outputs, made.outputs, strict=True))
     return [mapped[t] for t in outputs]
 
 
+def _expanded(node: Node) -> list[tuple[Tensor, Tensor]]:
+    """The outputs of a node, and what computes them in float64, if no kernel of its operator does."""
+    if node.domain != "" or node.is_constant:
+        return []
+    if node.op in ("RNN", "GRU", "LSTM"):
+        return list(zip(node.outputs, lower(node), strict=True))
+    return list(zip(node.outputs, expand(node), strict=True)) if _is_too_narrow(node) else []
+
+
 def _is_too_narrow(node: Node) -> bool:
     """Whether an operator takes no float64 (Celu) or computes in float32 within, but has a function body."""
-    if node.domain != "" or node.is_constant or not has_body(node.op):
+    if not has_body(node.op):
         return False
-    formal = spec(node.op).input(0)
-    return "stash_type" in node.attrs or ("tensor(float)" in formal.types and "tensor(double)" not in formal.types)
-
-
-def _expanded(node: Node) -> list[tuple[Tensor, Tensor]]:
-    return list(zip(node.outputs, expand(node), strict=True))
+    types = spec(node.op).input(0).types
+    return "stash_type" in node.attrs or ("tensor(float)" in types and "tensor(double)" not in types)
 
 
 def _node_in_float64(node: Node, mapped: Mapping[Tensor, Tensor]) -> Node:

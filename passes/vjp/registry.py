@@ -49,7 +49,7 @@ _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
-    *("indexing", "loss", "controlflow", "convolution", "pooling", "normalization", "recurrent"),
+    *("indexing", "scatter", "loss", "controlflow", "convolution", "pooling", "normalization", "recurrent"),
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
