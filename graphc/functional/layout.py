@@ -92,8 +92,6 @@ def _dim_tensor(d: Any, sources: Sequence[Tensor]) -> Tensor:
     numerator, denominator = sympy.fraction(sympy.together(d))
     if denominator != 1:
         return e.floor_divide(_dim_tensor(numerator, sources), _dim_tensor(denominator, sources))
-    if isinstance(d, sympy.Mod):
-        return e.remainder(*(_dim_tensor(a, sources) for a in d.args))
     folds = {sympy.Add: e.add, sympy.Mul: e.multiply, sympy.Max: e.maximum, sympy.Min: e.minimum}
     for kind, fold in folds.items():
         if isinstance(d, kind):

@@ -169,7 +169,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
         case "ceiling", [a]:
             return _ceiling(a)
         case "Mod", [a, b]:
-            return sympy.Mod(a, b)
+            return _modulo(a, b)
         case "Max" | "Min", [_, *_]:
             return sympy.Max(*arguments) if name == "Max" else sympy.Min(*arguments)
     raise ValueError(f"{name} of {len(arguments)} arguments is no dimension arithmetic")
@@ -223,9 +223,7 @@ def _inner_floor(rest: Any) -> tuple[Any, Any]:
 
 
 def _modulo(a: Any, b: Any) -> Any:
-    import sympy
-
-    return sympy.Mod(a, b)
+    return a - b * _floordiv(a, b)
 
 
 def _power(a: Any, b: Any) -> Any:
