@@ -155,6 +155,7 @@ _LAZY = {
         "var",
     ),
     "graphc.serial.text": ("parse",),
+    "passes.flow": ("can_differentiate",),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
     "passes.modes": ("hessian", "hvp", "jacobian", "jvp"),
     "passes.simplify": ("simplify",),

@@ -157,6 +157,7 @@ from graphc.serial.text import parse as parse
 from passes.autodiff import grad as grad
 from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
+from passes.flow import can_differentiate as can_differentiate
 from passes.modes import hessian as hessian
 from passes.modes import hvp as hvp
 from passes.modes import jacobian as jacobian

@@ -21,8 +21,9 @@ from graphc.ir.graph import topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
+from passes.flow import Flow, barriers, name_of
 from passes.unbroadcast import can_unbroadcast, unbroadcast
-from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, rule_of
+from passes.vjp import is_differentiable, rule_of
 from passes.vjp.registry import Contribution, is_selective
 
 __all__ = ["grad", "pullback", "reached_from", "value_and_grad", "vjp"]
@@ -123,7 +124,7 @@ def _backward(
     for t in wrt:
         if not is_differentiable(t):
             raise DifferentiationError(
-                f"grad: {_name(t)} is {t.type}; a gradient exists for floating-point tensors only{location()}"
+                f"grad: {name_of(t)} is {t.type}; a gradient exists for floating-point tensors only{location()}"
             )
     found = pullback(outputs, wrt, _seeds(outputs, cotangents))
     return [_unused(t, outputs, unused) if g is None else g for t, g in zip(wrt, found, strict=True)]
@@ -134,41 +135,41 @@ def pullback(outputs: Sequence[Tensor], wrt: Sequence[Tensor], cotangents: Seque
 
     `cotangents` has the dtypes and shapes of `outputs`. Raises DifferentiationError for operators without a rule.
     """
-    flow = _Flow(topological(outputs), wrt)
+    flow = Flow(topological(outputs), wrt)
+    _check_rules(flow, outputs)
+    sweep = _Sweep(flow)
     for output, cotangent in zip(outputs, cotangents, strict=True):
-        flow.receive(output, cotangent)
-    flow.check_rules(outputs)
+        sweep.receive(output, cotangent)
     with collector_paused():
-        found = flow.sweep()
+        found = sweep.run()
     return [found.get(t) for t in wrt]
 
 
 def reached_from(outputs: Sequence[Tensor], wrt: Sequence[Tensor]) -> list[bool]:
     """For each output, whether a gradient may flow from it to one of `wrt`, as far as operators and types tell."""
-    flow = _Flow(topological(outputs), wrt)
+    flow = Flow(topological(outputs), wrt)
     return [flow.leads_to_wrt(t) for t in outputs]
 
 
-class _Flow:
-    """The reverse sweep: which nodes a gradient passes on its way to `wrt`, and what each has received so far."""
+def _check_rules(flow: Flow, outputs: Sequence[Tensor]) -> None:
+    """Raise an error that names every operator between the outputs and `wrt` that has no rule."""
+    missing = flow.without_rule(outputs)
+    if missing:
+        many = len(missing) > 1
+        lines = "".join(f"\n  {n.op} [{n.origin}] -> {', '.join(map(str, n.types))}" for n in missing)
+        raise DifferentiationError(
+            f"grad: {len(missing)} operator{'s' if many else ''} between the output and the inputs "
+            f"{'have' if many else 'has'} no gradient rule{location()}:{lines}\n"
+            "Register one with passes.vjp.vjp, or differentiate with respect to tensors behind it."
+        )
 
-    def __init__(self, order: list[Node], wrt: Sequence[Tensor]) -> None:
-        self.order = order
-        self.wanted = set(wrt)
-        self.sources = {t.node for t in wrt}
-        self.passed: set[Node] = set()
+
+class _Sweep:
+    """The reverse sweep: what each tensor on the way from the outputs to `wrt` has received so far."""
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
         self.received: dict[Node, list[Tensor | None]] = {}
-        for node in order:
-            for t in node.inputs:
-                if t is not None and self.leads_to_wrt(t):
-                    if passes_gradient(node):
-                        self.passed.add(node)
-                    break
-
-    def leads_to_wrt(self, t: Tensor) -> bool:
-        """Whether a cotangent of `t` is of use: `t` is wanted, or depends on what is."""
-        node = t.node
-        return (node in self.passed or (node in self.sources and t in self.wanted)) and carries_gradient(t.type)
 
     def receive(self, t: Tensor, cotangent: Tensor) -> None:
         """Add a contribution to what `t` has received."""
@@ -178,50 +179,33 @@ class _Flow:
         present = slots[t.index]
         slots[t.index] = cotangent if present is None else F.add(present, cotangent)
 
-    def check_rules(self, outputs: Sequence[Tensor]) -> None:
-        """Raise an error that names every operator between the outputs and `wrt` that has no rule."""
-        if all(rule_of(node) is not None for node in self.passed):
-            return
-        reached = {t.node for t in outputs} & self.passed
-        for node in reversed(self.order):
-            if node in reached:
-                reached.update(t.node for t in node.inputs if t is not None and t.node in self.passed)
-        missing = [node for node in self.order if node in reached and rule_of(node) is None]
-        if missing:
-            many = len(missing) > 1
-            lines = "".join(f"\n  {n.op} [{n.origin}] -> {', '.join(map(str, n.types))}" for n in missing)
-            raise DifferentiationError(
-                f"grad: {len(missing)} operator{'s' if many else ''} between the output and the inputs "
-                f"{'have' if many else 'has'} no gradient rule{location()}:{lines}\n"
-                "Register one with passes.vjp.vjp, or differentiate with respect to tensors behind it."
-            )
-
-    def sweep(self) -> dict[Tensor, Tensor]:
+    def run(self) -> dict[Tensor, Tensor]:
         """Run the rules, outputs first; the gradient of each tensor of `wrt` that one reaches."""
         found: dict[Tensor, Tensor] = {}
-        for node in reversed(self.order):
+        flow = self.flow
+        for node in reversed(flow.order):
             slots = self.received.pop(node, None)
             if slots is None:
                 continue
-            if node in self.sources:
+            if node in flow.sources:
                 found.update((t, g) for t, g in zip(node.outputs, slots, strict=True) if g is not None)
-            if node in self.passed:
+            if node in flow.passed:
                 with inherit(node.origin, f"gradient of {node.op}"):
                     self._apply_rule(node, slots)
         return found
 
     def _apply_rule(self, node: Node, slots: list[Tensor | None]) -> None:
         rule = rule_of(node)
-        if rule is None:  # only what cannot be reached has none; see check_rules
+        if rule is None:  # only what cannot be reached has none; see _check_rules
             return
         if is_selective(rule):
-            result = rule(node, *slots, wanted=[t is not None and self.leads_to_wrt(t) for t in node.inputs])
+            result = rule(node, *slots, wanted=[t is not None and self.flow.leads_to_wrt(t) for t in node.inputs])
         else:
             result = rule(node, *slots)
         contributions: Sequence[Contribution] = result if isinstance(result, (tuple, list)) else (result,)
         # a rule may speak of optional inputs that are not given
         for t, contribution in zip(node.inputs, contributions, strict=False):
-            if t is None or contribution is None or not self.leads_to_wrt(t):
+            if t is None or contribution is None or not self.flow.leads_to_wrt(t):
                 continue
             g = contribution if isinstance(contribution, Tensor) else contribution()
             if g is not None:
@@ -242,10 +226,6 @@ def _fit(node: Node, g: Tensor, t: Tensor) -> Tensor:
     )
 
 
-def _name(t: Tensor) -> str:
-    return repr(t.name) if t.name else f"the result of {t.node.op} [{t.node.origin}]"
-
-
 def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None] | None) -> list[Tensor]:
     given = [None] * len(outputs) if cotangents is None else list(cotangents)
     if len(given) != len(outputs):
@@ -256,14 +236,14 @@ def _seeds(outputs: Sequence[Tensor], cotangents: Sequence[Tensor | None] | None
 def _seed(output: Tensor, cotangent: Any) -> Tensor:
     if not is_differentiable(output):
         raise DifferentiationError(
-            f"grad: the output {_name(output)} is {output.type}; expected a floating-point scalar{location()}"
+            f"grad: the output {name_of(output)} is {output.type}; expected a floating-point scalar{location()}"
         )
     t = output.tensor_type
     if cotangent is None:
         if t.size != 1:
             raise DifferentiationError(
-                f"grad: the output {_name(output)} is {t}; expected a scalar{location()}. Reduce it to a scalar (such "
-                f"as .mean()), or pass a cotangent of its shape."
+                f"grad: the output {name_of(output)} is {t}; expected a scalar{location()}. Reduce it to a scalar "
+                f"(such as .mean()), or pass a cotangent of its shape."
             )
         return constant(np.ones([1] * output.ndim, t.dtype.numpy))
     seed: Tensor = cotangent if isinstance(cotangent, Tensor) else constant(cotangent, t.dtype)
@@ -288,47 +268,9 @@ def _unused(t: Tensor, outputs: Sequence[Tensor], unused: str) -> Tensor:
     hint = "Leave it out, or pass unused='zero' for a gradient of zeros."
     if t.node not in order:
         raise DifferentiationError(
-            f"grad: the output {_name(outputs[0])} does not depend on {_name(t)}{location()}. {hint}"
+            f"grad: the output {name_of(outputs[0])} does not depend on {name_of(t)}{location()}. {hint}"
         )
+    stops = "".join(f"\n  {stop}" for stop in barriers(t, order))
     raise DifferentiationError(
-        f"grad: no gradient reaches {_name(t)}; the output depends on it only through{location()}:"
-        f"{''.join(_barriers(t, order))}\n{hint}"
+        f"grad: no gradient reaches {name_of(t)}; the output depends on it only through{location()}:{stops}\n{hint}"
     )
-
-
-def _barriers(t: Tensor, order: list[Node]) -> list[str]:
-    """Each operator that stops the gradient on its way to `t`: the path to it, and the reason."""
-    parent: dict[Node, Node | None] = {t.node: None}
-    stopped: list[str] = []
-    for node in order:
-        if node is t.node:
-            continue
-        before = next((u.node for u in node.inputs if u is not None and u.node in parent and _from(u, t)), None)
-        if before is None:
-            continue
-        if passes_gradient(node):
-            parent[node] = before
-        else:
-            reason = nondifferentiable(node) or f"its result is {', '.join(map(str, node.types))}"
-            stopped.append(f"\n  {_path(t, before, parent)} -> {node.op} [{node.origin}]: {reason}")
-    if stopped:
-        return stopped
-    users = [n for n in order if any(u == t for u in n.inputs)]
-    return [f"\n  {_name(t)} -> {n.op} [{n.origin}]: its result does not vary with this input" for n in users]
-
-
-def _from(u: Tensor, t: Tensor) -> bool:
-    return carries_gradient(u.type) and (u.node is not t.node or u == t)
-
-
-def _path(t: Tensor, last: Node, parent: Mapping[Node, Node | None]) -> str:
-    """`'x' -> MatMul -> Relu`, long ones shortened in the middle."""
-    operators: list[str] = []
-    node: Node | None = last
-    while node is not None and node is not t.node:
-        operators.append(node.op)
-        node = parent[node]
-    operators.reverse()
-    if len(operators) > 6:
-        operators[3:-3] = ["…"]
-    return " -> ".join([_name(t), *operators])

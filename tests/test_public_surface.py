@@ -57,6 +57,7 @@ PUBLIC = [
     "bfloat16",
     "bool_",
     "broadcast_to",
+    "can_differentiate",
     "cast",
     "ceil",
     "celu",

@@ -1,0 +1,131 @@
+"""Where gradients flow: which operators lie between outputs and inputs, and what stops a gradient on its way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from graphc.ir.graph import Graph, topological
+from graphc.ir.node import Node, Tensor
+from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, rule_of
+
+__all__ = ["Flow", "Obstacle", "barriers", "can_differentiate", "name_of"]
+
+
+class Obstacle(NamedTuple):
+    """What stops a gradient: the `node` (None when there is no way at all), the `path` to it, the `reason`."""
+
+    node: Node | None
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        where = f" [{self.node.origin}]" if self.node is not None else ""
+        return f"{self.path}{where}: {self.reason}"
+
+
+def can_differentiate(
+    outputs: Graph | Tensor | Sequence[Tensor], wrt: Tensor | Sequence[Tensor] | Mapping[str, Tensor]
+) -> list[Obstacle]:
+    """Everything that keeps `outputs` from having a gradient with respect to `wrt`: nothing (an empty list) is good.
+
+    Listed are the operators on the way that have no gradient rule, and, for each tensor of `wrt` that no gradient
+    reaches, the operators that stop it, with the path to them; nothing is built. A tensor of `wrt` that is an integer
+    or bool, or that the outputs do not depend on, is listed too.
+    """
+    given = [outputs] if isinstance(outputs, Tensor) else outputs.outputs if isinstance(outputs, Graph) else outputs
+    sources = [wrt] if isinstance(wrt, Tensor) else list(wrt.values() if isinstance(wrt, Mapping) else wrt)
+    order = topological(given)
+    flow = Flow(order, [t for t in sources if is_differentiable(t)])
+    found = [
+        Obstacle(n, " -> ".join(["…", n.op]), "the operator has no gradient rule") for n in flow.without_rule(given)
+    ]
+    arrives = flow.reached(given)
+    present = set(order)
+    for t in sources:
+        if not is_differentiable(t):
+            found.append(Obstacle(t.node, name_of(t), f"it is {t.type}; only floating-point tensors have gradients"))
+        elif t.node not in present:
+            found.append(Obstacle(None, name_of(t), "the outputs do not depend on it"))
+        elif t not in given and not any(u == t for n in order if n in arrives for u in n.inputs):
+            found.extend(barriers(t, order))
+    return found
+
+
+class Flow:
+    """The nodes that a gradient passes between the nodes of `order` (topological) and the tensors `wrt`."""
+
+    def __init__(self, order: list[Node], wrt: Sequence[Tensor]) -> None:
+        self.order = order
+        self.wanted = set(wrt)
+        self.sources = {t.node for t in wrt}
+        self.passed: set[Node] = set()
+        for node in order:
+            for t in node.inputs:
+                if t is not None and self.leads_to_wrt(t):
+                    if passes_gradient(node):
+                        self.passed.add(node)
+                    break
+
+    def leads_to_wrt(self, t: Tensor) -> bool:
+        """Whether a cotangent of `t` is of use: `t` is wanted, or depends on what is."""
+        node = t.node
+        return (node in self.passed or (node in self.sources and t in self.wanted)) and carries_gradient(t.type)
+
+    def reached(self, outputs: Sequence[Tensor]) -> set[Node]:
+        """The nodes that a gradient passes on its way from `outputs`."""
+        found = {t.node for t in outputs} & self.passed
+        for node in reversed(self.order):
+            if node in found:
+                found.update(t.node for t in node.inputs if t is not None and t.node in self.passed)
+        return found
+
+    def without_rule(self, outputs: Sequence[Tensor]) -> list[Node]:
+        """The nodes between `outputs` and `wrt` whose operators have no gradient rule."""
+        if all(rule_of(node) is not None for node in self.passed):
+            return []
+        reached = self.reached(outputs)
+        return [node for node in self.order if node in reached and rule_of(node) is None]
+
+
+def name_of(t: Tensor) -> str:
+    """How messages call a tensor: its name, or the operator and line that made it."""
+    return repr(t.name) if t.name else f"the result of {t.node.op} [{t.node.origin}]"
+
+
+def barriers(t: Tensor, order: list[Node]) -> list[Obstacle]:
+    """Each operator of `order` (topological) that stops the gradient on its way to `t`, with the path to it."""
+    parent: dict[Node, Node | None] = {t.node: None}
+    stopped: list[Obstacle] = []
+    for node in order:
+        if node is t.node:
+            continue
+        before = next((u.node for u in node.inputs if u is not None and u.node in parent and _from(u, t)), None)
+        if before is None:
+            continue
+        if passes_gradient(node):
+            parent[node] = before
+        else:
+            reason = nondifferentiable(node) or f"its result is {', '.join(map(str, node.types))}"
+            stopped.append(Obstacle(node, f"{_path(t, before, parent)} -> {node.op}", reason))
+    if stopped:
+        return stopped
+    users = [n for n in order if any(u == t for u in n.inputs)]
+    return [Obstacle(n, f"{name_of(t)} -> {n.op}", "its result does not vary with this input") for n in users]
+
+
+def _from(u: Tensor, t: Tensor) -> bool:
+    return carries_gradient(u.type) and (u.node is not t.node or u == t)
+
+
+def _path(t: Tensor, last: Node, parent: Mapping[Node, Node | None]) -> str:
+    """`'x' -> MatMul -> Relu`, long ones shortened in the middle."""
+    operators: list[str] = []
+    node: Node | None = last
+    while node is not None and node is not t.node:
+        operators.append(node.op)
+        node = parent[node]
+    operators.reverse()
+    if len(operators) > 6:
+        operators[3:-3] = ["…"]
+    return " -> ".join([name_of(t), *operators])
