@@ -58,7 +58,7 @@ def _heads(c: Context, position: int) -> tuple[Dim, Dim, Dim, Dim]:
 @rule("RotaryEmbedding")
 def _rotary(c: Context) -> Sequence[Shape]:
     x = c.shape(0)
-    if len(x) == 3 and not c.attrs["num_heads"]:
+    if len(x) == 3 and not c.attrs.get("num_heads"):
         c.fail(f"X is {show(x)}, and num_heads is not given", "Say how many heads there are.")
     if len(x) not in (3, 4):
         c.fail(f"X is {show(x)}; expected (batch, heads, length, size) or (batch, length, heads * size)")
