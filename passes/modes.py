@@ -6,7 +6,8 @@ All are made of two parts: the vector-Jacobian product (`passes/autodiff.py`), a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -15,9 +16,10 @@ from graphc import functional as F
 from graphc.errors import DifferentiationError, ShapeError
 from graphc.ir import dims
 from graphc.ir.build import apply, constant, leaf
-from graphc.ir.graph import substitute, topological
+from graphc.ir.graph import leaves, substitute, topological
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.origin import location
+from graphc.ir.types import TensorType
 from passes.autodiff import grad, vjp
 from passes.batching.shapes import move_axis
 from passes.vjp import is_differentiable
@@ -63,21 +65,22 @@ def _push_forward(
     cotangents = [leaf(INPUT, f"cotangent_{i}", t.type, {}) for i, t in enumerate(outputs)]
     transposed = vjp(outputs, sources, cotangents, unused=unused)
     results = vjp(transposed, cotangents, directions, unused="zero")
-    return _without(cotangents, results, outputs, [*outputs, *sources, *directions])
+    return _without(cotangents, results, outputs)
 
 
-def _without(
-    cotangents: list[Tensor], results: list[Tensor], outputs: list[Tensor], known: list[Tensor]
-) -> list[Tensor]:
+def _without(cotangents: list[Tensor], results: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
     """`results`, linear in the cotangents before they were differentiated, without them: they mention only shapes.
 
     These are read off tensors that are there anyway, where the types tell which; zeros stand in for the rest.
     """
     dependent = {u.node for u in cotangents}
     replaced: dict[Tensor, Tensor] = {}
+    sources = [
+        _of_symbolic_shapes(t) for t in (leaves(outputs), [o for node in topological(outputs) for o in node.outputs])
+    ]
     for node in topological(results):
         if any(t is not None and t.node in dependent for t in node.inputs):
-            shape = _read_elsewhere(node, known)
+            shape = _read_elsewhere(node, sources)
             if shape is None:
                 dependent.add(node)
             else:
@@ -86,15 +89,25 @@ def _without(
     return substitute(results, replaced | zeros)
 
 
-def _read_elsewhere(node: Node, known: list[Tensor]) -> Tensor | None:
-    """What a node that reads a shape gives, computed from the shapes of `known`; None where that is not possible."""
+def _of_symbolic_shapes(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """One tensor for each shape that is not static."""
+    found: dict[dims.Shape, Tensor] = {}
+    for t in tensors:
+        if isinstance(t.type, TensorType) and t.type.shape is not None and not t.type.is_static:
+            found.setdefault(t.type.shape, t)
+    return list(found.values())
+
+
+def _read_elsewhere(node: Node, sources: list[list[Tensor]]) -> Tensor | None:
+    """What a node that reads a shape gives, computed from the shapes of the first `sources` that tell it, or None."""
     if node.op not in ("Shape", "Size") or node.domain or node.values is None or node.values[0] is None:
         return None
-    try:
-        found = F.shape_tensor(tuple(node.values[0].ravel()), known)
-    except ShapeError:
-        return None
-    return found if node.op == "Shape" else F.reshape(found, ())
+    shape = tuple(node.values[0].ravel())
+    for known in sources:
+        with contextlib.suppress(ShapeError):  # a dimension that cannot be computed from these
+            found = F.shape_tensor(shape, known)
+            return found if node.op == "Shape" else F.reshape(found, ())
+    return None
 
 
 @overload

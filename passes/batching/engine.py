@@ -10,7 +10,7 @@ from graphc.ir.graph import topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
-from passes.batching.registry import Call, Result, Unbatched, data_dependent, rule_of
+from passes.batching.registry import Call, Lowered, Result, Unbatched, data_dependent, rule_of
 from passes.batching.shapes import dim_of
 from passes.vjp.function_body import expand, has_body
 
@@ -75,11 +75,13 @@ class _Sweep:
         node = call.node
         rule = rule_of(node)
         if rule is None:
-            return self._apply_body(node) if _has_usable_body(node) else _reason(node)
+            return self._apply_lowered(node, expand(node), "function body") if _has_usable_body(node) else _reason(node)
         try:
             made = rule(call)
         except BatchingError as problem:
             return str(problem)
+        if isinstance(made, Lowered):
+            return self._apply_lowered(node, made.outputs, "decomposition")
         results: Sequence[Result] = made if type(made) in (tuple, list) else (made,)  # type: ignore[assignment]
         for old, result in zip(node.outputs, results, strict=False):
             if result is not None and old not in self.new:
@@ -87,14 +89,13 @@ class _Sweep:
         missing = [t.index for t in node.outputs if call.is_used(t.index) and t not in self.new]
         return f"its batching rule gives no output {missing[0]}" if missing else None
 
-    def _apply_body(self, node: Node) -> str | None:
-        """Batch the function body of an operator; the reason where that is not possible."""
+    def _apply_lowered(self, node: Node, outputs: Sequence[Tensor], what: str) -> str | None:
+        """Batch what an operator is made of; the reason where that is not possible."""
         known = len(self.problems)
-        outputs = expand(node)
         self.run(outputs)
         inner, self.problems[known:] = self.problems[known:], []
         if inner:
-            return "in its function body " + "; ".join(f"{n.op}: {why}" for n, why in inner)
+            return f"in its {what} " + "; ".join(f"{n.op}: {why}" for n, why in inner)
         for old, t in zip(node.outputs, outputs, strict=True):
             self.new.setdefault(old, self.new.get(t, t))
             if t in self.batched:

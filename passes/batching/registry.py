@@ -8,8 +8,9 @@ applying the operator to each element of the batch, stacked along a leading axis
         return call.apply(call.input(0), axis=shift(call.attrs["axis"]))
 
 Several outputs are returned as a sequence, with None where `call.is_used` says that nothing needs one. A result that is
-the same for all elements may be returned without batch axis, as `Unbatched(result)`. Rules emit ordinary operators
-only, so that a batched graph can be differentiated, exported and batched again.
+the same for all elements may be returned without batch axis, as `Unbatched(result)`; an operator that is not batched
+itself may be written in terms of others, as `Lowered(outputs)`. Rules emit ordinary operators only, so that a batched
+graph can be differentiated, exported and batched again.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from graphc.ir.dims import Dim
 from graphc.ir.node import Node, Tensor
 from passes.batching.shapes import repeat
 
-__all__ = ["Call", "Rule", "Unbatched", "batching", "data_dependent", "rule_of", "rules"]
+__all__ = ["Call", "Lowered", "Rule", "Unbatched", "batching", "data_dependent", "rule_of", "rules"]
 
 
 class Unbatched(NamedTuple):
@@ -37,8 +38,14 @@ class Unbatched(NamedTuple):
     tensor: Tensor
 
 
+class Lowered(NamedTuple):
+    """What a rule returns to have other operators batched instead: the outputs, computed from the node's own inputs."""
+
+    outputs: Sequence[Tensor]
+
+
 Result: TypeAlias = "Tensor | Unbatched | None"
-Rule: TypeAlias = "Callable[[Call], Result | Sequence[Result]]"
+Rule: TypeAlias = "Callable[[Call], Result | Sequence[Result] | Lowered]"
 
 _RULES: dict[str, Rule] = {}
 _FAMILIES = (
