@@ -53,9 +53,9 @@ def grad(
     """The gradient of a scalar `output` with respect to `wrt`: a tensor, a sequence or a mapping of tensors.
 
     The result has the structure of `wrt`, and each gradient the dtype and shape of its tensor. For an output that is
-    no scalar, `cotangent` (of its dtype and shape) says which combination of its elements to differentiate. The
-    gradient of an integer or bool tensor is not defined. Where the output does not depend on a tensor, `unused="zero"`
-    gives zeros instead of an error.
+    no scalar, `cotangent` (of its dtype and shape) says which combination of its elements to differentiate. Gradients
+    with respect to named tensors are named, such as `d_loss/d_layer1.weight`. The gradient of an integer or bool tensor
+    is not defined. Where the output does not depend on a tensor, `unused="zero"` gives zeros instead of an error.
 
     Raises:
         DifferentiationError: the output is no scalar and there is no cotangent; an operator on the way has no
@@ -127,7 +127,17 @@ def _backward(
                 f"grad: {name_of(t)} is {t.type}; a gradient exists for floating-point tensors only{location()}"
             )
     found = pullback(outputs, wrt, _seeds(outputs, cotangents))
-    return [_unused(t, outputs, unused) if g is None else g for t, g in zip(wrt, found, strict=True)]
+    gradients = [_unused(t, outputs, unused) if g is None else g for t, g in zip(wrt, found, strict=True)]
+    if len(outputs) == 1:
+        for t, g in zip(wrt, gradients, strict=True):
+            _label(g, outputs[0], t)
+    return gradients
+
+
+def _label(g: Tensor, output: Tensor, t: Tensor) -> None:
+    """Name a gradient that has no name yet, as in `d_loss/d_layer1.weight`."""
+    if t.name and g.name is None and not g.node.is_leaf and not g.node.is_constant:
+        g.named(f"d_{output.name or 'output'}/d_{t.name}")
 
 
 def pullback(outputs: Sequence[Tensor], wrt: Sequence[Tensor], cotangents: Sequence[Tensor]) -> list[Tensor | None]:

@@ -365,3 +365,15 @@ def _in_sympy(output: Tensor, known: dict[Tensor, list[object]]) -> list[object]
             fold = {"Add": sympy.Add, "Mul": sympy.Mul, "Sub": lambda a, b: a - b}[node.op]
             elements[node.out()] = [fold(a, b) for a, b in columns]
     return elements[output]
+
+
+def test_gradients_bear_the_names_of_what_they_are_of() -> None:
+    x, w = gc.input("x", ("n", 3)), gc.parameter("layer1.weight", (3,))
+    loss = gc.mean(gc.tanh(x @ w)).named("loss")
+    gradients = gc.grad(loss, [x, w])
+    assert [g.name for g in gradients] == ["d_loss/d_x", "d_loss/d_layer1.weight"]
+    assert gc.simplify(gradients[1]).name == "d_loss/d_layer1.weight"
+    assert gc.grad(gc.sum(x * 2.0).named("total"), x).name == "d_total/d_x"
+    assert gc.grad(gc.sum(x * w), w, None).name == "d_output/d_layer1.weight"
+    assert w.name == "layer1.weight"
+    assert gc.grad(gc.sum(x + w.named("layer1.weight")), [x])[0].name == "d_output/d_x"
