@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from graphc.errors import DifferentiationError, FeedError, UnavailableError
+from graphc.functional import cast
 from graphc.ir import dims
 from graphc.ir.build import apply, constant, leaf
 from graphc.ir.constant import Constant
@@ -288,6 +289,13 @@ def _is_too_narrow(node: Node) -> bool:
     return "stash_type" in node.attrs or ("tensor(float)" in types and "tensor(double)" not in types)
 
 
+def _acceptable(node: Node, position: int, t: Tensor) -> Tensor:
+    """An input that stays float32 (the scales of Resize) as it is taken."""
+    types = spec(node.op, node.domain).input(position).types
+    is_double = isinstance(t.type, TensorType) and t.type.dtype.name == "float64"
+    return cast(t, "float32") if is_double and "tensor(double)" not in types else t
+
+
 def _node_in_float64(node: Node, mapped: Mapping[Tensor, Tensor]) -> Node:
     double = as_dtype("float64")
     if node.is_leaf:
@@ -307,6 +315,6 @@ def _node_in_float64(node: Node, mapped: Mapping[Tensor, Tensor]) -> Node:
     if node.op == "ConstantOfShape":
         value = attrs.get("value", Constant(np.zeros(1, np.float32)))
         attrs["value"] = Constant(value.array, double) if value.dtype.is_float else value
-    inputs = [None if t is None else mapped[t] for t in node.inputs]
+    inputs = [None if t is None else _acceptable(node, i, mapped[t]) for i, t in enumerate(node.inputs)]
     outputs = len(node.types) if len(node.types) > 1 else None
     return apply(node.op, inputs, attrs, outputs=outputs, domain=node.domain)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import onnx
 import onnx.defs
@@ -18,7 +19,12 @@ from graphc.ir.types import TensorType, Type
 from graphc.serial.load import from_model
 from graphc.serial.protos import attribute_to_proto, type_to_proto
 
-__all__ = ["expand", "has_body", "vjp_of_body"]
+__all__ = ["expand", "has_body", "vjp_by", "vjp_of_body"]
+
+Lowering: TypeAlias = "Callable[..., Sequence[Tensor]]"
+
+Gradient: TypeAlias = "tuple[list[Tensor], list[Tensor], list[Tensor | None]]"
+"""Inputs of a graph, the cotangents of its outputs, and the gradient with respect to each input."""
 
 _DOMAIN = "graphc.body"
 
@@ -49,9 +55,25 @@ def _shaped(t: Tensor, declared: Type) -> Tensor:
 def vjp_of_body(node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
     """The rule for any operator with a function body: the gradient of the body."""
     wanted = tuple([g is not None for g in cotangents])
-    formals, seeds, gradients = _gradient(node.op, tuple(node.attrs.items()), _types(node), wanted)
-    given = [t for t in node.inputs if t is not None]
-    actual = dict(zip(formals, given, strict=True))
+    return _applied(_gradient(node.op, tuple(node.attrs.items()), _types(node), wanted), node, cotangents)
+
+
+def vjp_by(lowering: Lowering, node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
+    """A rule for an operator that `lowering` expresses by others: the gradient of what it returns.
+
+    `lowering` takes the node and a stand-in for each input, and returns as many outputs as there are cotangents.
+    """
+    formals = [None if t is None else leaf(INPUT, f"input_{i}", t.type, {}) for i, t in enumerate(node.inputs)]
+    made = zip(lowering(node, *formals), cotangents, strict=True)
+    return _applied(
+        _pulled([t for t in formals if t is not None], [t for t, g in made if g is not None]), node, cotangents
+    )
+
+
+def _applied(gradient: Gradient, node: Node, cotangents: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """The gradient of a stand-alone graph, for the inputs of `node` and the cotangents of its outputs."""
+    formals, seeds, gradients = gradient
+    actual = dict(zip(formals, [t for t in node.inputs if t is not None], strict=True))
     actual.update(zip(seeds, [g for g in cotangents if g is not None], strict=True))
     made = iter(substitute([g for g in gradients if g is not None], actual))
     found = iter([None if g is None else next(made) for g in gradients])
@@ -65,11 +87,13 @@ def _types(node: Node) -> tuple[Type | None, ...]:
 @functools.lru_cache(maxsize=64)
 def _gradient(
     op: str, attrs: tuple[tuple[str, Any], ...], types: tuple[Type | None, ...], wanted: tuple[bool, ...]
-) -> tuple[list[Tensor], list[Tensor], list[Tensor | None]]:
-    """The body's inputs, the cotangents of its wanted outputs, and the gradient with respect to each input."""
+) -> Gradient:
+    return _pulled(*_body(op, attrs, types, wanted))
+
+
+def _pulled(formals: list[Tensor], outputs: list[Tensor]) -> Gradient:
     from passes.autodiff import pullback
 
-    formals, outputs = _body(op, attrs, types, wanted)
     seeds = [leaf(INPUT, f"cotangent_{i}", t.type, {}) for i, t in enumerate(outputs)]
     return formals, seeds, pullback(outputs, formals, seeds)
 

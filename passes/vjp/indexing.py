@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like, shape_like
@@ -88,6 +87,11 @@ def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
         position = int(indices.values) % size
         widths = [(position, size - 1 - position) if a == axis else (0, 0) for a in range(x.ndim)]
         return [F.pad(F.unsqueeze(g, axis), widths)]
+    return [_gathered_from(x, indices, axis, g)]
+
+
+def _gathered_from(x: Tensor, indices: Tensor, axis: int, g: Tensor) -> Tensor:
+    """The cotangent of `x`, from which slices along `axis` were taken at `indices`."""
     rank = indices.ndim
     if axis:  # bring the gathered axes to the front, where ScatterND addresses
         order = [*range(axis, axis + rank), *range(axis), *range(axis + rank, g.ndim)]
@@ -96,7 +100,7 @@ def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
     zeros = F.zeros_like(x, widened(g).dtype)
     target = F.transpose(zeros, moved) if axis else zeros
     summed = _scatter_nd(target, F.unsqueeze(F.cast(indices, "int64"), -1), g)
-    return [F.transpose(summed, [int(a) for a in np.argsort(moved)]) if axis else summed]
+    return F.transpose(summed, [int(a) for a in np.argsort(moved)]) if axis else summed
 
 
 @vjp("GatherElements")
@@ -131,32 +135,25 @@ def _batch_positions(lead: Tensor, axis: int, rank: int) -> Tensor:
     return apply("Expand", (F.reshape(F.arange(count), shape), F.concat([lead, one])), {}).out()
 
 
-@vjp("ScatterElements", "ScatterND")
-def _scatter(node: Node, g: Tensor) -> Sequence[Contribution]:
-    """`reduction="none"` replaces elements, `"add"` adds to them."""
-    indices = node.inputs[1]
-    elements = node.op == "ScatterElements"
-    attrs = {"axis": node.attrs["axis"]} if elements else {}
-    reduction = node.attrs["reduction"]
-    if reduction not in ("none", "add"):
-        raise DifferentiationError(
-            f"grad: {node.op} with reduction={reduction!r} has no gradient rule [{node.origin}]; "
-            "expected reduction='none' or 'add'"
-        )
+@vjp("Compress")
+def _compress(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Compress is Gather where the condition holds, along an axis or in the flat tensor."""
+    x, axis = operand(node), node.attrs.get("axis")
+    places = F.squeeze(apply("NonZero", (operand(node, 1),)).out(), 0)
+    if axis is None:
+        return [reshape_like(_gathered_from(F.reshape(x, (-1,)), places, 0, g), x)]
+    return [_gathered_from(x, places, axis % x.ndim, g)]
 
-    def of_data() -> Tensor:
-        if reduction == "add":
-            return g
-        updates = node.inputs[2]
-        assert updates is not None
-        return apply(node.op, (g, indices, F.zeros_like(updates)), attrs).out()
 
-    def of_updates() -> Tensor:
-        if elements:
-            return F.take_along_axis(g, indices, axis=node.attrs["axis"])
-        return apply("GatherND", (g, indices), {}).out()
-
-    return of_data, None, of_updates
+@vjp("Unique")
+def _unique(node: Node, g: Tensor | None, *_integers: Tensor | None) -> Sequence[Contribution]:
+    """Of equal elements (slices, with an axis), the first receives the cotangent."""
+    if g is None:
+        return [None]
+    x, axis = operand(node), node.attrs.get("axis")
+    if axis is None:
+        return [reshape_like(_gathered_from(F.reshape(x, (-1,)), node.out(1), 0, g), x)]
+    return [_gathered_from(x, node.out(1), axis % x.ndim, g)]
 
 
 @vjp("OneHot")

@@ -49,7 +49,8 @@ _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
-    *("indexing", "scatter", "loss", "controlflow", "convolution", "pooling", "normalization", "recurrent"),
+    *("indexing", "scatter", "loss", "controlflow", "recurrent"),
+    *("convolution", "pooling", "normalization", "resampling"),
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {

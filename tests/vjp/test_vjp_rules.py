@@ -86,7 +86,10 @@ def test_float16_gradient_runs_in_onnxruntime(op: str) -> None:
         found = _gradients(*half, feeds)
     except UnavailableError:
         pytest.skip(f"onnxruntime has no float16 kernel for the gradient of {op}")
-    expected = _gradients(*double, feeds, runtime="reference")
+    try:
+        expected = _gradients(*double, feeds)
+    except UnavailableError:
+        expected = _gradients(*double, feeds, runtime="reference")
     for g, e in zip(found, expected, strict=True):
         assert g.dtype == np.float16
         np.testing.assert_allclose(g.astype(np.float64), e, rtol=2e-2, atol=2e-2 * max(1.0, np.abs(e).max(initial=0.0)))

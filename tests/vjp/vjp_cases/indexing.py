@@ -91,6 +91,33 @@ CASES = [
         lambda x, i, u: op.ScatterND(x, i, u, reduction="add"),
         (real(3, 2), given([[0, 1], [0, 1], [2, 0]]), real(3)),
     ),
+    *(
+        Case(
+            "ScatterElements",
+            f"{reduction}_repeated",
+            lambda x, i, u, r=reduction: op.ScatterElements(x, i, u, axis=1, reduction=r),
+            (real(2, 3, dims=("n", 3)), given([[0, 2, 0, 0], [-1, 1, 1, 2]]), real(2, 4)),
+        )
+        for reduction in ("mul", "max", "min")
+    ),
+    *(
+        Case(
+            "ScatterND",
+            f"{reduction}_repeated",
+            lambda x, i, u, r=reduction: op.ScatterND(x, i, u, reduction=r),
+            (real(3, 2, dims=("n", 2)), given([[2], [0], [2], [2]]), real(4, 2)),
+        )
+        for reduction in ("mul", "max", "min")
+    ),
+    Case("Compress", "rows", lambda x, c: op.Compress(x, c, axis=0), (real(3, 2), given([1, 0, 1], bool))),
+    Case(
+        "Compress", "columns", lambda x, c: op.Compress(x, c, axis=-1), (real(2, 3, dims=("n", 3)), given([0, 1], bool))
+    ),
+    Case("Compress", "flat", lambda x, c: op.Compress(x, c), (real(2, 2), given([0, 1, 0, 1], bool, ("n",)))),
+    Case("Compress", "nothing", lambda x, c: op.Compress(x, c), (real(2, 2), given([0, 0], bool))),
+    Case("Unique", "flat", lambda x: op.Unique(gc.concat([x, x])), (real(3),)),
+    Case("Unique", "unsorted", lambda x: op.Unique(x, sorted=0), (real(2, 2, dims=("n", "m")),)),
+    Case("Unique", "rows", lambda x: op.Unique(x[gc.constant(np.array([1, 0, 1]))], axis=0), (real(2, 3),)),
     Case("OneHot", "values", lambda i, v: op.OneHot(i, np.int64(4), v), (given([1, 3, -1, 9]), real(2))),
     Case("OneHot", "first_axis", lambda i, v: op.OneHot(i, np.int64(3), v, axis=0), (given([[1], [0]]), real(2))),
 ]
