@@ -6,13 +6,15 @@ import functools
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx
 import onnx.helper
 import onnx.numpy_helper
 
+import graphc as gc
 from graphc.ir import dims
 from graphc.ir.build import apply, constant, leaf
 from graphc.ir.graph import Graph
@@ -134,3 +136,24 @@ def _free_names(graph: onnx.GraphProto) -> set[str]:
 def leaf_of(t: Type, name: str) -> Tensor:
     """A fresh input of type `t`."""
     return leaf(INPUT, name, t, {})
+
+
+def compute(function: Callable[..., Any], *arrays: Any) -> Any:
+    """`function` of inputs that are fed with `arrays`, by onnxruntime: the same with static and symbolic sizes.
+
+    The result is an array, or a list of arrays where the function gives several tensors.
+    """
+    static = _run(function, arrays, [a.shape for a in arrays])
+    symbolic = [[f"d{i}_{j}" if size else 0 for j, size in enumerate(a.shape)] for i, a in enumerate(arrays)]
+    again = _run(function, arrays, symbolic)
+    for first, second in zip(static, again, strict=True):
+        np.testing.assert_array_equal(first, second)
+    return static if len(static) > 1 else static[0]
+
+
+def _run(function: Callable[..., Any], arrays: Sequence[Any], shapes: Sequence[Any]) -> list[Any]:
+    inputs = [gc.input(f"x{i}", shape, a.dtype) for i, (a, shape) in enumerate(zip(arrays, shapes, strict=True))]
+    results = function(*inputs)
+    results = [results] if isinstance(results, Tensor) else list(results)
+    feeds = {f"x{i}": a for i, a in enumerate(arrays) if f"x{i}" in gc.graph(results).feeds}
+    return list(gc.evaluate(results, feeds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -86,7 +87,9 @@ def _dim_tensor(d: Any, sources: Sequence[Tensor]) -> Tensor:
             solved = dims.solve_symbolic(size, d)
             if solved is not None:
                 offset, factor = solved
-                return e.floor_divide(e.subtract(_size(source, axis), offset), factor)
+                sizes = _size(source, axis)
+                rest = e.subtract(sizes, offset) if factor > 0 else e.subtract(offset, sizes)
+                return rest if builtins.abs(factor) == 1 else e.floor_divide(rest, builtins.abs(factor))
     if isinstance(d, sympy.floor):  # floor(p / q) is the floor division of p by q
         d = d.args[0]
     numerator, denominator = sympy.fraction(sympy.together(d))

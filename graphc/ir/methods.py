@@ -173,7 +173,8 @@ class TensorMethods:
 
     def reshape(self, *shape: Any) -> Tensor:
         """The same elements in another shape; one dimension may be -1, dimensions may be symbolic."""
-        return F.reshape(self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape)
+        whole = len(shape) == 1 and isinstance(shape[0], (tuple, list, TensorMethods))
+        return F.reshape(self, shape[0] if whole else shape)
 
     def transpose(self, *axes: int) -> Tensor:
         """The axes in another order, reversed when none is given."""
