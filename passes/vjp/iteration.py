@@ -269,8 +269,10 @@ class _Sweep:
             if t in found:
                 total = formal(step.names.unique("sum"), t.type)
                 states[t] = State(total, F.zeros_like(self.fixed[t]), total + found[t])
-        results = {t: self._result(found[t], t) for t in step.slices if t in found}
-        results |= {p.value: self._result(found[p.value], p.factor) for p in self.products}
+        results = {t: self._like(t, found[t]) for t in step.slices if t in found}
+        for p in self.products:  # stacked as its factor is: in the order of the steps, if only a step computes that
+            g, computed = found[p.value], p.factor in self.factors
+            results[p.value] = Result(g, 0, True) if computed else self._like(p.factor, g)
         factors = {t: Result(factor, 0, True) for t, factor in self.factors.items()}
         inputs = inputs or [*it.slices[:1]] or [*self.before(it.counters[:1])]  # they tell how many steps there are
         iteration = Iteration(
@@ -283,12 +285,10 @@ class _Sweep:
         arrived = dict(zip([*states, *results], [*last, *stacked], strict=False))
         return self._gather(arrived, dict(zip(factors, stacked[len(results) :], strict=True)))
 
-    def _result(self, item: Tensor, like: Tensor) -> Result:
-        """A result of the reverse steps, stacked as `like` is: in the order of the steps if only a step computes it."""
-        if like in self.factors:
-            return Result(item, 0, True)
-        source = self.sources[like]
-        return Result(item, source.axis, not source.backward)
+    def _like(self, item: Tensor, result: Tensor) -> Result:
+        """A result of the reverse steps, stacked in the places that `item` is read from."""
+        source = self.sources[item]
+        return Result(result, source.axis, not source.backward)
 
     def _gather(self, arrived: dict[Tensor, Tensor], factors: Mapping[Tensor, Tensor]) -> Cotangents:
         """Do the products of all steps, and go on to what the values that are the same in all steps depend on."""

@@ -76,7 +76,11 @@ def test_cond_draws_inside_a_branch_what_the_branch_makes() -> None:
 @pytest.mark.parametrize(
     ("predicate", "error", "text"),
     [
-        (lambda x: x.sum(), DTypeError, r"cond: the predicate is float32\[\]; expected bool\[\] \[test_control.py:\d+\]"),
+        (
+            lambda x: x.sum(),
+            DTypeError,
+            r"cond: the predicate is float32\[\]; expected bool\[\] \[test_control.py:\d+\]",
+        ),
         (lambda x: x > 0.0, ShapeError, r"cond: the predicate is bool\[3\]; expected bool\[\]"),
     ],
 )
