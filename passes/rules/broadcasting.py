@@ -98,8 +98,7 @@ def _compute_before_expand(node: Node) -> Tensor | None:
     before = build.rebuild(node, tuple(operands)).out()
     if shape_of(before) is None or same_shape(before, node.out()):
         return None
-    after = apply("Expand", (before, target)).out()
-    return after if same_shape(after, node.out()) else None
+    return apply("Expand", (before, target)).out()
 
 
 def unexpanded(t: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -142,7 +141,7 @@ def _expanded_number(node: Node) -> Tensor | None:
     """Expand(a constant number, t) -> ConstantOfShape(t)."""
     x, shape = node.inputs
     assert x is not None
-    element = uniform(x) if is_scalar(x) else None
+    element = uniform(x)
     if element is None:
         return None
     value = Constant([element], x.dtype)

@@ -36,7 +36,7 @@ def _scaled(t: Tensor) -> tuple[Tensor, Number] | None:
 
 
 def _constant(t: Tensor) -> Number | None:
-    return uniform(t) if t.node.is_constant and is_scalar(t) else None
+    return uniform(t) if t.node.is_constant else None
 
 
 def _join(node: Node, *, any_factors: bool) -> Tensor | None:

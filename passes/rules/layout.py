@@ -55,7 +55,7 @@ def _concat_of_split(node: Node) -> Tensor | None:
     if split.op != "Split" or split.domain or node.inputs != split.outputs:
         return None
     x = first(split)
-    return x if same_shape(x, node.out()) and _axis(node, x) == _axis(split, x) else None
+    return x if _axis(node, x) == _axis(split, x) else None
 
 
 def _axis(node: Node, x: Tensor) -> int:
@@ -110,7 +110,7 @@ def _slice_of_concat(node: Node) -> Tensor | None:
     for part in joined.node.inputs:
         assert part is not None
         finish = dims.add(begin, part.shape[axis])
-        if begin == start and finish == end and same_shape(part, node.out()):
+        if begin == start and finish == end:
             return part
         begin = finish
     return None

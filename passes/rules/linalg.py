@@ -15,11 +15,20 @@ def _is_matrix(t: Tensor) -> bool:
     return shape is not None and len(shape) == 2
 
 
+def _exchanged(t: Tensor) -> Tensor | None:
+    """The tensor whose last two axes exchanged give `t`, None when `t` is no such transpose."""
+    shape = shape_of(t)
+    if t.op != "Transpose" or t.node.domain or shape is None or len(shape) < 2:
+        return None
+    rank = len(shape)
+    permutation = t.node.attrs.get("perm", tuple(reversed(range(rank))))
+    return first(t.node) if permutation == (*range(rank - 2), rank - 1, rank - 2) else None
+
+
 def _untransposed(t: Tensor) -> tuple[Tensor, bool]:
     """`(x, True)` when `t` is the transpose of the matrix x, else `(t, False)`."""
-    if t.op == "Transpose" and not t.node.domain and _is_matrix(t) and t.node.attrs.get("perm") in (None, (1, 0)):
-        return first(t.node), True
-    return t, False
+    x = _exchanged(t)
+    return (t, False) if x is None else (x, True)
 
 
 @rule("MatMul", name="transpose-into-matmul", below=("Transpose",))
@@ -51,8 +60,8 @@ def _second(node: Node) -> Tensor:
 @rule("Transpose", name="transpose-of-product", below=("Gemm", "MatMul"), absorbs=True)
 def _transpose_of_product(node: Node) -> Tensor | None:
     """Transpose(Gemm(a, b)) -> Gemm(b, a) with both flags exchanged and turned over; likewise a product by MatMul."""
-    below, is_transposed = _untransposed(node.out())
-    if not is_transposed or below.op not in ("Gemm", "MatMul") or not below.dtype.is_float:
+    below = _exchanged(node.out())
+    if below is None or not below.dtype.is_float:
         return None
     a, b = first(below.node), _second(below.node)
     if not (_is_matrix(a) and _is_matrix(b)) or optional(below.node, 2) is not None:
@@ -62,21 +71,11 @@ def _transpose_of_product(node: Node) -> Tensor | None:
     return apply("Gemm", (b, a), {**attrs, **flags}).out()
 
 
-def _exchanged(t: Tensor) -> Tensor | None:
-    """The tensor whose last two axes exchanged give `t`, None when `t` is no such transpose."""
-    shape = shape_of(t)
-    if t.op != "Transpose" or t.node.domain or shape is None or len(shape) < 2:
-        return None
-    rank = len(shape)
-    permutation = t.node.attrs.get("perm", tuple(reversed(range(rank))))
-    return first(t.node) if permutation == (*range(rank - 2), rank - 1, rank - 2) else None
-
-
 @rule("Transpose", name="transpose-of-batched-product", below=("MatMul",), absorbs=True)
 def _transpose_of_batched_product(node: Node) -> Tensor | None:
     """Transpose(Transpose(a) @ b) -> Transpose(b) @ a of the last two axes; likewise a @ Transpose(b)."""
     product = _exchanged(node.out())
-    if product is None or product.op != "MatMul":
+    if product is None:
         return None
     a, b = binary(product.node)
     if a.ndim != b.ndim:
@@ -142,7 +141,7 @@ def _outer_product(node: Node) -> Tensor | None:
 def _product_with_vector(node: Node) -> Tensor | None:
     """Squeeze(Unsqueeze(v, 0) @ a) -> v @ a, Squeeze(Transpose(a) @ Unsqueeze(v, 1)) -> v @ a."""
     below, out = first(node), shape_of(node.out())
-    if below.op not in ("Gemm", "MatMul") or out is None or len(out) != 1 or not _is_matrix(below):
+    if below.op not in ("Gemm", "MatMul") or out is None or len(out) != 1:
         return None
     attrs = below.node.attrs
     if attrs.get("alpha", 1) != 1 or optional(below.node, 2) is not None:

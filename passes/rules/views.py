@@ -141,8 +141,7 @@ def _squeeze_before_elementwise(node: Node) -> Tensor | None:
     operands = [None if t is None or axes is None else _without(t, axes, len(shape)) for t in result.node.inputs]
     if any(t is None for t in operands):
         return None
-    moved = build.rebuild(result.node, tuple(operands)).out()
-    return moved if same_shape(moved, node.out()) else None
+    return build.rebuild(result.node, tuple(operands)).out()
 
 
 def _without(t: Tensor, axes: list[int], rank: int) -> Tensor | None:

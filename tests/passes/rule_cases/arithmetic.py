@@ -109,6 +109,7 @@ CASES: list[Case] = [
     refuses("any-divisor-to-factor", lambda x: 3.0 / x, rtol=1e-6, x="[n]"),
     matches("scale-the-smaller-operand", lambda x, s: (x * 2.0) * s, lambda x, s: x * (s * 2.0), x="[n, 3]", s="[]"),
     matches("scale-the-smaller-operand", lambda x, s: (s * x) * 2.0, lambda x, s: x * (s * 2.0), x="[n, 3]", s="[1]"),
+    refuses("scale-the-smaller-operand", lambda x, s: (x * s) * 2.0, x="[n, 3]", s="[n, 3]"),
     refuses("scale-the-smaller-operand", lambda x, s: (x * 3.0) * s, x="[n, 3]", s="[]"),
     refuses("scale-the-smaller-operand", lambda x, s: (x * 2.0) * s, x="[n, 3]", s="[3]"),
     refuses("scale-the-smaller-operand", lambda x, s: (x * 2.0) * s, x="[n, 3]", s="[1, 1, 1]"),

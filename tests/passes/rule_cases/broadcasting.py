@@ -107,6 +107,7 @@ CASES: list[Case] = [
     refuses("expand-of-view", lambda x, y: _expand(gc.unsqueeze(x, 1), y), x="[n]", y="[n, 3]"),
     refuses("expand-of-view", lambda x, y: _expand(gc.unsqueeze(x, 0), y), x="[3]", y="[3]"),
     matches("expanded-number", lambda y: _expand(gc.constant(2.0), y), lambda y: _fill(y, 2.0), y="[n, 3]"),
+    matches("expanded-number", lambda y: _expand(gc.constant(F32([2, 2, 2])), y), lambda y: _fill(y, 2.0), y="[n, 3]"),
     refuses("expanded-number", lambda y: _expand(gc.constant(F32([1, 2, 3])), y), y="[n, 3]"),
     refuses("expanded-number", lambda y: _expand(gc.constant(F32([[2]])), y), y="[n]"),
     matches("view-of-filled", lambda: gc.full((200, 100), 2.0).T, lambda: gc.full((100, 200), 2.0)),

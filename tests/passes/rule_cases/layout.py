@@ -67,6 +67,7 @@ CASES: list[Case] = [
     matches("slice-of-concat", lambda x, y: gc.concat([x, y])[3:], lambda x, y: y, x="[3]", y="[n]"),
     matches("slice-of-concat", lambda x, y: gc.concat([x, y], 1)[:, -2:], lambda x, y: y, x="[n, 3]", y="[n, 2]"),
     matches("slice-of-concat", lambda x, y: gc.concat([y, x, y])[2:5], lambda x, y: x, x="[3]", y="[2]"),
+    refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[:2:2], x="[2]", y="[n]"),
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[:2], x="[3]", y="[n]"),
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y])[2:5], x="[3]", y="[2]"),
     refuses("slice-of-concat", lambda x, y: gc.concat([x, y], 1)[:2], x="[4, 2]", y="[4, 2]"),

@@ -67,6 +67,8 @@ CASES: list[Case] = [
     ),
     refuses("transpose-of-product", lambda x, y, c: gc.gemm(x, y, c).T, rtol=1e-5, x="[n, 3]", y="[3, 2]", c="[2]"),
     refuses("transpose-of-product", lambda x, y: ((x @ y).T, gc.exp(x @ y)), rtol=1e-5, x="[n, 3]", y="[3, 2]"),
+    refuses("transpose-of-product", lambda x, y: (x @ y).T, rtol=1e-5, sizes=(4,), x="[3]", y="[n, 3, 4]"),
+    refuses("transpose-of-product", lambda x, y: (x @ y).T, rtol=1e-5, sizes=(4,), x="[n, 2, 3]", y="[3]"),
     refuses("transpose-of-product", lambda x, y: (x @ y).mT, rtol=1e-5, x="[2, n, 3]", y="[2, 3, 2]"),
     matches(
         "transpose-of-batched-product",
@@ -188,6 +190,14 @@ CASES: list[Case] = [
         v="[n]",
     ),
     refuses("product-with-vector", lambda x, v: gc.squeeze(x @ gc.unsqueeze(v, 1), 1), rtol=1e-5, x="[n, 3]", v="[3]"),
+    refuses("product-with-vector", lambda x, y: gc.squeeze(x @ y, 0), rtol=1e-5, x="[1]", y="[1, 1, 4]"),
+    refuses(
+        "product-with-vector",
+        lambda x, v: gc.squeeze(gc.unsqueeze(v, 0) @ x, [0, 1]),
+        rtol=1e-5,
+        x="[1, 3, 4]",
+        v="[3]",
+    ),
     refuses("product-with-vector", lambda x, y: gc.squeeze(x @ y, 1), rtol=1e-5, x="[n, 3]", y="[3, 1]"),
     refuses(
         "product-with-vector",

@@ -1,5 +1,7 @@
 """Cases of minus signs."""
 
+import numpy as np
+
 import graphc as gc
 from rule_cases.case import Case, matches, refuses
 
@@ -12,6 +14,7 @@ CASES: list[Case] = [
     matches("negated-product-with-constant", lambda x: -(x / 3.0), lambda x: x / -3.0, x="[n]"),
     matches("negated-product-with-constant", lambda x: -(3.0 / x), lambda x: -3.0 / x, x="[n]"),
     matches("negated-product-with-constant", lambda x: -(x * 3), lambda x: x * -3, x="int64[n]"),
+    refuses("negated-product-with-constant", lambda x: -(x * np.float32([1, 2, 3])), x="[n, 3]"),
     refuses("negated-product-with-constant", lambda x, y: -(x * y), x="[n]", y="[n]"),
     matches("add-negation", lambda x, y: x + (-y), lambda x, y: x - y, x="[n, 3]", y="[3]"),
     matches("add-negation", lambda x, y: (-x) + y, lambda x, y: y - x, x="[n, 3]", y="[3]"),
