@@ -117,6 +117,31 @@ def test_batched_gradient_equals_a_loop(case: VjpCase) -> None:
     assert_batched_equals_loop(inputs, outputs, values, variants, reference=reference)
 
 
+def through_scan(w: gc.Tensor, xs: gc.Tensor) -> gc.Tensor:
+    last, hs = gc.scan(lambda h, x: (gc.tanh(x + h @ w), h * x), gc.zeros_like(xs[0]), xs)
+    return gc.sum(last) + gc.sum(gc.square(hs))
+
+
+def through_loop(w: gc.Tensor, xs: gc.Tensor) -> gc.Tensor:
+    return gc.sum(gc.fori_loop(3, lambda i, h: gc.tanh(h @ w) + xs[0] * gc.cast(i, "float64"), xs[1]))
+
+
+def through_choice(w: gc.Tensor, xs: gc.Tensor) -> gc.Tensor:
+    total = gc.sum(xs @ w)
+    return gc.cond(total > 0.0, lambda: gc.sum(gc.exp(xs)) * total, lambda: gc.sum(gc.square(w)))
+
+
+@pytest.mark.parametrize("function", [through_scan, through_loop, through_choice])
+def test_batched_gradients_of_control_flow_equal_a_loop(function: Any) -> None:
+    w, xs = gc.input("w", (2, 2), "float64"), gc.input("xs", ("steps", 2), "float64")
+    loss = function(w, xs)
+    tangent = gc.jvp(loss, [w, xs], [gc.cos(w), gc.sin(xs)])
+    rng = np.random.default_rng(3)
+    values = [rng.standard_normal((BATCH, 2, 2)), rng.standard_normal((BATCH, 4, 2))]
+    variants = [((0,), "B"), ((1,), "B"), ((0, 1), BATCH)]
+    assert_batched_equals_loop([w, xs], [loss, *gc.grad(loss, [w, xs]), tangent], values, variants)
+
+
 DRAWN = {"Bernoulli", "RandomNormalLike", "RandomUniformLike"}
 
 
