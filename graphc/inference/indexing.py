@@ -62,7 +62,8 @@ def _python_end(size: Dim, end: Dim, step: int) -> Dim | None:
 def _bound(size: Dim, index: Dim, step: int, *, is_start: bool) -> Dim | None:
     """An index of an axis of symbolic `size` as a position from its beginning, or None when it cannot be decided.
 
-    An end is clamped to `size`, as ONNX does. A start is taken to lie within the axis: `x[5:]` of `N` rows has `N - 5`.
+    An end is clamped to `size`, as ONNX does: `x[:5]` of `N` rows has `Min(5, N)`. A start, and an index from the end,
+    is taken to lie within the axis: `x[5:]` has `N - 5`, and `x[-5:]` has 5.
     """
     if isinstance(index, int):
         if index >= INT_MAX:

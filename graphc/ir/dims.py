@@ -355,7 +355,24 @@ def minimum(a: Dim, b: Dim) -> Dim:
 
 @_remember
 def _extreme(name: str, a: Dim, b: Dim) -> Dim:
+    if _at_least(a, b):
+        return a if name == "Max" else b
+    if _at_least(b, a):
+        return b if name == "Max" else a
     return canonical(_call(name, [a, b]))
+
+
+def _at_least(a: Dim, b: Dim) -> bool:
+    """Whether `a >= b` for all values of the symbols, as far as `x - 1 < floor(x) <= x` shows."""
+    import sympy
+
+    bound = _exact(0)
+    for part in sympy.Add.make_args(_exact(subtract(a, b))):
+        coefficient, factor = part.as_coeff_Mul()
+        if isinstance(factor, sympy.floor):
+            factor = factor.args[0] if coefficient < 0 else factor.args[0] - 1
+        bound += coefficient * factor
+    return bool(sympy.expand(bound).is_nonnegative)
 
 
 def product(dims: Iterable[Dim]) -> Dim:

@@ -159,6 +159,25 @@ def test_ints_stay_ints() -> None:
     assert dims.product([2, 3, 0]) == 0
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "larger"),
+    [
+        ("N", "N//2", "N"),
+        ("N", "(N+1)//2", "N"),
+        ("N + 1", "N", "N + 1"),
+        ("2*N", "N", "2*N"),
+        ("N", "1", "N"),
+        ("(N+1)//2", "N//2", None),
+        ("N", "M", None),
+    ],
+)
+def test_the_larger_dimension_is_told_where_it_is_sure(a: str, b: str, larger: str | None) -> None:
+    expected = f"Max({a}, {b})" if larger is None else larger
+    assert dims.maximum(dim(a), dim(b)) == dim(expected)
+    smaller = f"Min({a}, {b})" if larger is None else b if larger == a else a
+    assert dims.minimum(dim(b), dim(a)) == dim(smaller)
+
+
 def test_fractions_round_down_and_up() -> None:
     half = dims.canonical(dim("N") / 2)  # type: ignore[operator]
     assert dims.floor(half) == dim("N//2")
