@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from graphc.errors import DTypeError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
+from graphc.ir.operands import int64_vector
 from graphc.ir.origin import location
 from graphc.ir.types import DType, as_dtype
 
@@ -73,6 +75,11 @@ __all__ = [
 def as_tensor(x: Any) -> Tensor:
     """`x` itself if it is a tensor, else a constant of it."""
     return x if isinstance(x, Tensor) else constant(x)
+
+
+def axes_of(axis: int | Sequence[int]) -> Tensor:
+    """One axis or several as a constant int64 vector."""
+    return int64_vector(axis if isinstance(axis, (tuple, list, range)) else np.atleast_1d(axis))
 
 
 def _op(name: str, *inputs: Any, **attrs: Any) -> Tensor:

@@ -14,6 +14,7 @@ from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.dims import Dim
 from graphc.ir.node import Tensor
+from graphc.ir.operands import int64_vector
 from graphc.ir.origin import location
 
 __all__ = [
@@ -113,9 +114,9 @@ def _slices(x: Tensor, items: list[Any]) -> Tensor:
         steps.append(int(step))
     if not axes:
         return x
-    inputs = [x, _bounds(x, starts), _bounds(x, ends), constant(np.array(axes, np.int64))]
+    inputs = [x, _bounds(x, starts), _bounds(x, ends), int64_vector(axes)]
     if any(step != 1 for step in steps):
-        inputs.append(constant(np.array(steps, np.int64)))
+        inputs.append(int64_vector(steps))
     return apply("Slice", inputs, {}).out()
 
 
@@ -127,13 +128,13 @@ def _check_range(x: Tensor, axis: int, index: int) -> None:
 
 def _bounds(x: Tensor, bounds: Sequence[Any]) -> Tensor:
     if all(isinstance(b, (int, np.integer)) for b in bounds):
-        return constant(np.array([int(b) for b in bounds], np.int64))
+        return int64_vector(bounds)
     parts = []
     for b in bounds:
         if isinstance(b, Tensor):
             parts.append(layout.reshape(e.cast(b, "int64"), (1,)))
         elif isinstance(b, (int, np.integer)):
-            parts.append(constant(np.array([int(b)], np.int64)))
+            parts.append(int64_vector([b]))
         else:
             parts.append(layout.shape_tensor((_bound(b),), [x]))
     return layout.concat(parts, axis=0)

@@ -16,6 +16,7 @@ from graphc.ir.build import apply, constant
 from graphc.ir.constant import Constant
 from graphc.ir.dims import Dim
 from graphc.ir.node import Tensor
+from graphc.ir.operands import int64_vector
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype, as_shape
 
@@ -50,10 +51,6 @@ __all__ = [
 ]
 
 
-def _ints(values: Any) -> Tensor:
-    return constant(np.asarray(values, dtype=np.int64))
-
-
 def shape_of(x: Any) -> Tensor:
     """The shape as an int64 vector, known when the graph runs (ONNX Shape)."""
     return apply("Shape", (x,), {}).out()
@@ -65,7 +62,7 @@ def shape_tensor(shape: Sequence[Dim], sources: Sequence[Tensor]) -> Tensor:
     Raises ShapeError for a symbol that no dimension of a source is, or is a linear function of.
     """
     if all(isinstance(d, int) for d in shape):
-        return _ints(list(shape))
+        return int64_vector(shape)
     for source in sources:
         if source.tensor_type.shape == tuple(shape):
             return shape_of(source)
@@ -77,7 +74,7 @@ def _dim_tensor(d: Any, sources: Sequence[Tensor]) -> Tensor:
     import sympy
 
     if isinstance(d, int) or d.is_Integer:
-        return _ints([int(d)])
+        return int64_vector([d])
     given = [(size, source, axis) for source in sources for axis, size in enumerate(source.tensor_type.shape or ())]
     for size, source, axis in given:
         if size == d:
@@ -124,7 +121,7 @@ def reshape(x: Any, shape: Sequence[Any] | Tensor) -> Tensor:
     if symbolic:
         _check_size(tensor, wanted)
     constants = _as_constants(tensor, wanted, symbolic)
-    target = shape_tensor(wanted, [tensor]) if constants is None else _ints(constants)
+    target = shape_tensor(wanted, [tensor]) if constants is None else int64_vector(constants)
     return apply("Reshape", (tensor, target), {}).out()
 
 
@@ -208,14 +205,13 @@ def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Tensor:
     tensor = e.as_tensor(x)
     if axis is None:
         axis = [a for a, d in enumerate(tensor.shape) if d == 1]
-    axes = np.atleast_1d(np.asarray(axis, dtype=np.int64))
-    return tensor if axes.size == 0 else apply("Squeeze", (tensor, constant(axes)), {}).out()
+    axes = e.axes_of(axis)
+    return tensor if axes.shape == (0,) else apply("Squeeze", (tensor, axes), {}).out()
 
 
 def unsqueeze(x: Any, axis: int | Sequence[int]) -> Tensor:
     """With new axes of size 1, at `axis` of the result."""
-    axes = np.atleast_1d(np.asarray(axis, dtype=np.int64))
-    return apply("Unsqueeze", (e.as_tensor(x), constant(axes)), {}).out()
+    return apply("Unsqueeze", (e.as_tensor(x), e.axes_of(axis)), {}).out()
 
 
 def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
@@ -244,12 +240,12 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor,
     """Parts along `axis`: so many of equal size, or of the given sizes (ONNX Split)."""
     if isinstance(sections, int):
         return apply("Split", (x,), {"axis": axis, "num_outputs": sections}).outputs
-    return apply("Split", (x, _ints(list(sections))), {"axis": axis}).outputs
+    return apply("Split", (x, int64_vector(sections)), {"axis": axis}).outputs
 
 
 def tile(x: Any, repeats: Sequence[int]) -> Tensor:
     """`x` repeated so often along each axis (ONNX Tile)."""
-    return apply("Tile", (x, _ints(list(repeats))), {}).out()
+    return apply("Tile", (x, int64_vector(repeats)), {}).out()
 
 
 def full(shape: Sequence[int], value: Any, dtype: object = "float32") -> Tensor:
@@ -260,7 +256,7 @@ def full(shape: Sequence[int], value: Any, dtype: object = "float32") -> Tensor:
             f"full: found the shape ({', '.join(map(str, sizes))}); expected numbers{location()}. "
             "For the sizes of a tensor, use full_like, zeros_like or ones_like."
         )
-    return _filled(_ints(list(sizes)), value, dtype)
+    return _filled(int64_vector(sizes), value, dtype)
 
 
 def zeros(shape: Sequence[int], dtype: object = "float32") -> Tensor:
@@ -277,7 +273,7 @@ def full_like(x: Any, value: Any, dtype: object = None) -> Tensor:
     """A tensor of the shape of `x`, symbolic dimensions included, filled with `value`."""
     tensor = e.as_tensor(x)
     t = tensor.tensor_type
-    target = _ints(list(t.shape or ())) if t.is_static else shape_of(tensor)
+    target = int64_vector(t.shape or ()) if t.is_static else shape_of(tensor)
     return _filled(target, value, t.dtype if dtype is None else dtype)
 
 

@@ -12,6 +12,7 @@ from graphc.functional import elementwise as e
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
+from graphc.ir.operands import int64_vector
 from graphc.ir.origin import location
 
 __all__ = [
@@ -35,10 +36,10 @@ Axis = int | Sequence[int] | None
 
 def _reduce(op: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     tensor = e.as_tensor(x)
-    axes = None if axis is None else constant(np.atleast_1d(np.asarray(axis, dtype=np.int64)))
-    if axes is not None and axes.shape == (0,):
-        return tensor
-    return apply(op, (tensor, axes), {"keepdims": int(keepdims)}).out()
+    if axis is None:
+        return apply(op, (tensor,), {"keepdims": int(keepdims)}).out()
+    axes = e.axes_of(axis)
+    return apply(op, (tensor, axes), {"keepdims": int(keepdims)}).out() if axes.shape != (0,) else tensor
 
 
 def _float(name: str, x: Any) -> Tensor:
@@ -103,7 +104,7 @@ def _count(x: Tensor, axis: Axis) -> Tensor:
     """How many elements are reduced over `axis`, as a scalar of the dtype of `x`."""
     from graphc.functional.layout import reshape, shape_tensor
 
-    axes = range(x.ndim) if axis is None else np.atleast_1d(axis).tolist()
+    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
     size = dims.product(x.shape[a] for a in axes)
     if isinstance(size, int):
         return constant(size, x.dtype)
@@ -143,5 +144,5 @@ def cumsum(x: Any, axis: int, *, exclusive: bool = False, reverse: bool = False)
 
 def top_k(x: Any, k: int, axis: int = -1, *, largest: bool = True) -> tuple[Tensor, Tensor]:
     """The `k` largest (or smallest) elements along `axis`, sorted, and their int64 indices (ONNX TopK)."""
-    node = apply("TopK", (x, constant(np.array([k], np.int64))), {"axis": axis, "largest": int(largest)})
+    node = apply("TopK", (x, int64_vector([k])), {"axis": axis, "largest": int(largest)})
     return node.out(0), node.out(1)

@@ -13,7 +13,7 @@ import itertools
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, SupportsIndex, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from graphc.errors import DimensionError
 from graphc.ir.origin import location
@@ -88,9 +88,11 @@ def dim(value: object) -> Dim:
         return unknown()
     if isinstance(value, str):
         return _checked(_parse(value.strip()))
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        return _checked(operator.index(value))
-    return _checked(_from_expression(value))
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return _checked(_from_expression(value))
+    return _checked(_from_expression(value) if isinstance(value, bool) else number)
 
 
 def _checked(d: Dim) -> Dim:

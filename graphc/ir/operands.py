@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Sequence
-from typing import Any
+import operator
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +25,7 @@ from graphc.ir.origin import location
 from graphc.ir.schema import VARIADIC, OpSpec, neighbour_dtype
 from graphc.ir.types import DType, as_dtype
 
-__all__ = ["constant", "operands"]
+__all__ = ["constant", "int64_vector", "operands"]
 
 
 def constant(value: ArrayLike | Constant, dtype: object = None) -> Tensor:
@@ -44,6 +45,19 @@ def _tensor(value: Constant) -> Tensor:
         symbolic = inference.constant_values(value)
         found = node.intern_node(key, "Constant", "", (), {"value": value}, (value.type,), symbolic, 0)
     return Tensor(found)
+
+
+def int64_vector(values: Iterable[SupportsIndex]) -> Tensor:
+    """A constant int64 vector, such as axes or a static shape. Raises DTypeError for anything but integers."""
+    try:
+        return _tensor(_int64_vector(tuple([operator.index(v) for v in values])))
+    except TypeError:
+        raise DTypeError(f"found {values!r}; expected integers{location()}") from None
+
+
+@functools.lru_cache(maxsize=4096)
+def _int64_vector(values: tuple[int, ...]) -> Constant:
+    return Constant(np.array(values, np.int64))
 
 
 def _constant(value: Any, dtype: object) -> Constant:
@@ -90,7 +104,9 @@ def _converted(op: OpSpec, given: tuple[Any, ...]) -> tuple[Tensor | None, ...]:
             raise OperatorError(_no_operand(op, position, value))
         elif not (op.input(position).optional or op.input(position).variadic):
             raise OperatorError(f"{op.name}: input {op.input(position).name!r} is None; it is required{location()}")
-    for position in sorted(numbers, key=lambda p: not _has_float(found[p])):  # so that integers follow floats
+    if len(numbers) > 1:
+        numbers.sort(key=lambda position: not _has_float(found[position]))  # so that integers follow floats
+    for position in numbers:
         found[position] = _number(op, found[position], neighbour_dtype(op, position, found))
     return tuple(found)
 

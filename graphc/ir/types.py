@@ -107,7 +107,9 @@ def as_dtype(spec: object) -> DType:
     """The DType for a DType, a name, a NumPy type, a Python scalar type, or an ONNX code. Raises DTypeError."""
     if isinstance(spec, DType):
         return spec
-    if isinstance(spec, str):
+    if isinstance(spec, np.dtype):
+        found = _from_dtype(spec)
+    elif isinstance(spec, str):
         found = _BY_NAME.get(spec) or _BY_NAME.get(_ML_NAMES.get(spec, ""))
     elif isinstance(spec, int) and not isinstance(spec, bool):
         found = _BY_CODE.get(spec)
@@ -127,9 +129,13 @@ def _from_numpy(spec: Any) -> DType | None:
     if spec is None:  # float64 to NumPy
         return None
     try:
-        numpy_dtype = np.dtype(spec)
+        return _from_dtype(np.dtype(spec))
     except TypeError:
         return None
+
+
+@functools.lru_cache(maxsize=256)
+def _from_dtype(numpy_dtype: np.dtype[Any]) -> DType | None:
     if numpy_dtype.kind in "US":
         return _BY_NAME["string"]
     return _BY_NAME.get(numpy_dtype.name) or _BY_NAME.get(_ML_NAMES.get(numpy_dtype.name, ""))
