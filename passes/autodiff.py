@@ -23,7 +23,7 @@ from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
 from passes.flow import Flow, barriers, name_of
 from passes.unbroadcast import can_unbroadcast, unbroadcast
-from passes.vjp import is_differentiable, rule_of
+from passes.vjp import is_differentiable, receivers, rule_of
 from passes.vjp.registry import Contribution, is_selective
 
 __all__ = ["grad", "pullback", "reached_from", "value_and_grad", "vjp"]
@@ -209,12 +209,12 @@ class _Sweep:
         if rule is None:  # only what cannot be reached has none; see _check_rules
             return
         if is_selective(rule):
-            result = rule(node, *slots, wanted=[t is not None and self.flow.leads_to_wrt(t) for t in node.inputs])
+            result = rule(node, *slots, wanted=[t is not None and self.flow.leads_to_wrt(t) for t in receivers(node)])
         else:
             result = rule(node, *slots)
         contributions: Sequence[Contribution] = result if isinstance(result, (tuple, list)) else (result,)
         # a rule may speak of optional inputs that are not given
-        for t, contribution in zip(node.inputs, contributions, strict=False):
+        for t, contribution in zip(receivers(node), contributions, strict=False):
             if t is None or contribution is None or not self.flow.leads_to_wrt(t):
                 continue
             g = contribution if isinstance(contribution, Tensor) else contribution()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
-from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, rule_of
+from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, receivers, rule_of
 
 __all__ = ["Flow", "Obstacle", "barriers", "can_differentiate", "name_of"]
 
@@ -61,7 +61,7 @@ class Flow:
         self.sources = {t.node for t in wrt}
         self.passed: set[Node] = set()
         for node in order:
-            for t in node.inputs:
+            for t in receivers(node):
                 if t is not None and self.leads_to_wrt(t):
                     if passes_gradient(node):
                         self.passed.add(node)
@@ -77,7 +77,7 @@ class Flow:
         found = {t.node for t in outputs} & self.passed
         for node in reversed(self.order):
             if node in found:
-                found.update(t.node for t in node.inputs if t is not None and t.node in self.passed)
+                found.update(t.node for t in receivers(node) if t is not None and t.node in self.passed)
         return found
 
     def without_rule(self, outputs: Sequence[Tensor]) -> list[Node]:
@@ -100,7 +100,7 @@ def barriers(t: Tensor, order: list[Node]) -> list[Obstacle]:
     for node in order:
         if node is t.node:
             continue
-        before = next((u.node for u in node.inputs if u is not None and u.node in parent and _from(u, t)), None)
+        before = next((u.node for u in receivers(node) if u is not None and u.node in parent and _from(u, t)), None)
         if before is None:
             continue
         if passes_gradient(node):

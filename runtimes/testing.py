@@ -169,8 +169,9 @@ class _Check:
                 f"the gradient with respect to {name!r} is {gradient.dtype}{list(gradient.shape)}; expected "
                 f"{at.dtype}{list(at.shape)}\n{_shown(forward.graph)}"
             )
-        for _ in range(2 if at.size else 0):
-            direction = np.asarray(self.rng.standard_normal(at.shape))
+        anywhere, lengths = self.rng.standard_normal((2, *at.shape))
+        uphill = np.abs(lengths) * np.sign(gradient)  # where nothing cancels, a wrong factor shows best
+        for direction in (anywhere, uphill) if at.size else ():
             numeric = self._difference(forward, projections, feeds, name, direction)
             symbolic = float((gradient * direction).sum())
             scale = max(abs(numeric), float(np.abs(gradient * direction).sum()))

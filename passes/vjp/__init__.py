@@ -5,8 +5,10 @@ from passes.vjp.registry import (
     is_differentiable,
     nondifferentiable,
     passes_gradient,
+    receivers,
     rule_of,
     rules,
+    support,
     vjp,
 )
 
@@ -15,7 +17,9 @@ __all__ = [
     "is_differentiable",
     "nondifferentiable",
     "passes_gradient",
+    "receivers",
     "rule_of",
     "rules",
+    "support",
     "vjp",
 ]

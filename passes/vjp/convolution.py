@@ -50,7 +50,7 @@ class Window(NamedTuple):
 def window_of(node: Node, kernel: Sequence[object]) -> Window:
     """The window of a convolution or pooling whose kernel has that shape. It must be static."""
     sizes = tuple([k for k in kernel if isinstance(k, int)])
-    if len(sizes) < len(kernel):
+    if len(sizes) < len(kernel) or not sizes:
         raise DifferentiationError(
             f"grad: {node.op} has a kernel of shape ({', '.join(map(str, kernel))}) [{node.origin}]; expected one that "
             "is known when the graph is built"
@@ -64,7 +64,7 @@ def spatial_pads(node: Node, window: Window) -> tuple[Tensor, Tensor]:
 
     `auto_pad` depends on the size of the data; elsewhere they are constants.
     """
-    mode = node.attrs["auto_pad"]
+    mode = node.attrs.get("auto_pad", "NOTSET")
     if mode in ("SAME_UPPER", "SAME_LOWER"):
         size, count = (shape_like(t)[2:] for t in (operand(node), node.out()))
         needed = (count - 1) * np.array(window.strides) + np.array(window.reach) - size
@@ -161,6 +161,18 @@ def _transposed_pads(node: Node, window: Window) -> tuple[Tensor, Tensor]:
 
 def _of_bias(g: Tensor) -> Tensor:
     return F.sum(g, [axis for axis in range(g.ndim) if axis != 1])
+
+
+@vjp("Col2Im")
+def _col2im(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Col2Im sums the columns of overlapping blocks; each column receives what lies under its block."""
+    block = operand(node, 2).values
+    window = window_of(node, [] if block is None else list(block))
+    pads = spatial_pads(node, window)
+    padded = pad_spatial(g, *pads)
+    taps = [_reshape(_under(padded, window, tap), [0, 0, 1, -1]) for tap in np.ndindex(*window.kernel)]
+    columns = F.concat(taps, axis=2)
+    return [reshape_like(columns, operand(node))]
 
 
 # --- the weight ---------------------------------------------------------------------------------------------------

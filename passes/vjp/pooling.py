@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc import functional as F
+from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.convolution import Window, known_integers, pad_spatial, spatial_pads, spread, window_of
 from passes.vjp.reduction import over_count
-from passes.vjp.registry import Contribution, operand, vjp, widened
+from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
 @vjp("MaxPool")
@@ -33,6 +34,19 @@ def _max_pool(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> S
         {"reduction": "add" if overlap else "none"},
     ).out()
     return [F.cast(reshape_like(placed, x), g.dtype)]
+
+
+@vjp("MaxUnpool")
+def _max_unpool(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """Each element went to the place that its index tells."""
+    if optional(node, 2) is not None:
+        raise DifferentiationError(
+            f"grad: MaxUnpool with an output_shape has no gradient rule [{node.origin}]: runtimes disagree on what its "
+            "indices mean"
+        )
+    indices = operand(node, 1)
+    places = F.reshape(indices, (-1,))
+    return [reshape_like(F.take(F.reshape(g, (-1,)), places), operand(node))]
 
 
 @vjp("AveragePool")

@@ -19,7 +19,7 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from graphc import functional as F
 from graphc.ir.node import Node, Tensor
@@ -36,8 +36,11 @@ __all__ = [
     "operand",
     "optional",
     "passes_gradient",
+    "quantization_of",
+    "receivers",
     "rule_of",
     "rules",
+    "support",
     "vjp",
     "widened",
 ]
@@ -50,7 +53,7 @@ _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
     *("indexing", "scatter", "loss", "controlflow", "recurrent"),
-    *("convolution", "pooling", "normalization", "resampling"),
+    *("convolution", "pooling", "normalization", "resampling", "quantization"),
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
@@ -62,7 +65,7 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
         *("QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear", "TfIdfVectorizer"),
     ),
     "it is constant but for jumps, so that its derivative is zero wherever it exists": (
-        *("Ceil", "Floor", "Round", "Sign"),
+        *("Ceil", "Floor", "QuantizeLinear", "Round", "Sign"),
     ),
     "it only takes shapes or types of its inputs, not their values": (
         *("ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"),
@@ -73,6 +76,16 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
     ),
     "it draws at random": ("Bernoulli", "Multinomial"),
 }
+_MISSING = frozenset(
+    {
+        *("DFT", "STFT", "Det", "DeformConv", "MaxRoiPool", "RoiAlign"),
+        *("Optional", "OptionalGetElement"),
+        *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
+        *("SequenceMap", "SplitToSequence"),
+    }
+)
+"""Operators that have a gradient, but no rule yet."""
+
 _REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in names}
 
 
@@ -111,7 +124,7 @@ def rule_of(node: Node) -> Rule | None:
     """The rule for a node's operator, or for its function body; None when it has neither."""
     if node.domain != "":
         return None
-    return rules().get(node.op) or (vjp_of_body if has_body(node.op) else None)
+    return rules().get(node.op) or (vjp_of_body if has_body(node.op) and node.op not in _MISSING else None)
 
 
 def is_selective(rule: Rule) -> bool:
@@ -119,9 +132,40 @@ def is_selective(rule: Rule) -> bool:
     return rule in _SELECTIVE
 
 
+def support(op: str) -> Literal["rule", "body", "none", "missing"]:
+    """How a standard operator is differentiated: by a rule, through its function body, or not at all.
+
+    `"none"` has no gradient by its nature (:func:`nondifferentiable` says why), `"missing"` has no rule yet.
+    """
+    if op in _MISSING:
+        return "missing"
+    if op in _REASON:
+        return "none"
+    return "rule" if op in rules() else "body"
+
+
 def nondifferentiable(node: Node) -> str | None:
     """Why the operator of a node has no gradient by its nature, None when it is not one of those."""
     return _REASON.get(node.op) if node.domain == "" else None
+
+
+def quantization_of(node: Node) -> Node | None:
+    """The QuantizeLinear whose result a DequantizeLinear takes back, if that is what it does."""
+    if node.op != "DequantizeLinear" or node.domain != "":
+        return None
+    source = operand(node).node
+    return source if source.op == "QuantizeLinear" and source.domain == "" else None
+
+
+def receivers(node: Node) -> tuple[Tensor | None, ...]:
+    """The tensors that the contributions of a rule are for, in order: the inputs of the node.
+
+    Quantization and dequantization are differentiated as a pair: there, the inputs of the one and then of the other.
+    """
+    quantize = quantization_of(node)
+    if quantize is None:
+        return node.inputs
+    return (*(*quantize.inputs, None)[:3], *node.inputs[1:])
 
 
 def passes_gradient(node: Node) -> bool:

@@ -1,6 +1,7 @@
 """The table of cases that prove the gradient rules: small graphs for every registered rule, by family."""
 
 from vjp_cases import (
+    bodies,
     elementwise,
     indexing,
     layout,
@@ -16,6 +17,6 @@ from vjp_cases.case import Case
 
 _FAMILIES = (
     *(elementwise, layout, reduction, indexing, linalg),
-    *(loss, neural, normalization, recurrent, resampling),
+    *(loss, neural, normalization, recurrent, resampling, bodies),
 )
 CASES: list[Case] = [case for family in _FAMILIES for case in family.CASES]

@@ -94,6 +94,4 @@ CASES = [
         (real(2, 4, 2, dims=("n", "t", 2)), given([4, 2], dims=("n",))),
     ),
     Case("Range", "start_and_step", lambda a, d: op.Range(a, a + 3.5 * d, d), (real(), real(low=0.5, high=1))),
-    Case("CenterCropPad", "plain", lambda x: op.CenterCropPad(x, ints(2, 5)), (real(3, 4),)),
-    Case("CenterCropPad", "axes", lambda x: op.CenterCropPad(x, ints(2), axes=[1]), (real(2, 3, dims=("n", "m")),)),
 ]

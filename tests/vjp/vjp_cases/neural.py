@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import graphc as gc
-from vjp_cases.case import Case, real
+from vjp_cases.case import Case, given, ints, real
 
 op = gc.op
 
@@ -17,6 +17,10 @@ def _conv(name: str, x: tuple[int, ...], w: tuple[int, ...], dims: tuple[Any, ..
 
 def _pool(kind: str, name: str, x: tuple[int, ...], dims: tuple[Any, ...] | None = None, **attrs: Any) -> Case:
     return Case(kind, name, lambda x: getattr(op, kind)(x, **attrs), (real(*x, dims=dims),))
+
+
+def _col2im(name: str, x: Any, image: Any, block: Any, dims: tuple[Any, ...] | None = None, **attrs: Any) -> Case:
+    return Case("Col2Im", name, lambda x: op.Col2Im(x, ints(*image), ints(*block), **attrs), (real(*x, dims=dims),))
 
 
 NHW = ("n", 2, "h", None)
@@ -107,6 +111,15 @@ CASES = [
             ("symbolic", (2, 2, 3, 2), NHW),
             ("no_samples", (0, 2, 2, 2), None),
         ]
+    ),
+    _col2im("tiles", (2, 8, 6), (4, 6), (2, 2), strides=[2, 2]),
+    _col2im("overlapping", (1, 6, 9), (4, 5), (2, 3)),
+    _col2im("padded_and_dilated", (1, 4, 12), (4, 4), (2, 2), ("n", 4, 12), dilations=[2, 1], pads=[1, 0, 0, 1]),
+    Case(
+        "MaxUnpool",
+        "plain",
+        lambda x, i: op.MaxUnpool(x, i, kernel_shape=[2, 2], strides=[2, 2]),
+        (real(1, 2, 2, 1), given([[[[1], [7]], [[10], [13]]]])),
     ),
     Case("GlobalLpPool", "third_power", lambda x: op.GlobalLpPool(x, p=3), (real(2, 2, 3),)),
 ]
