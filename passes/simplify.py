@@ -11,6 +11,7 @@ from graphc.errors import GraphcError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
+from passes.loops import merge_loops, merge_loops_of
 from passes.rewrite import EndlessRewriteError, RuleSet, rewrite, rewrite_tensors
 from passes.rules import all_rules
 
@@ -37,15 +38,16 @@ def simplify(graph: Graph | Tensor | Sequence[Tensor], *, fast_math: bool = Fals
     result, and for `Pow(-inf, 0.5)`. The order in which reductions and matrix products add up is not kept: their
     results may be rounded otherwise. `fast_math=True` also allows what is true of real numbers but not always of
     floating-point ones: `x * 0` becomes 0 even if x is NaN, and constant factors are joined although that rounds
-    differently. The graph itself is returned when there is nothing to simplify.
+    differently. Loops that run the same steps are merged. The graph itself is returned when there is nothing to
+    simplify.
     """
     rules = _rules(fast_math)
     if isinstance(graph, Graph):
-        return _to_an_end(rewrite, graph, rules)
+        return _to_an_end(rewrite, merge_loops(graph), rules)
     tensors = [graph] if isinstance(graph, Tensor) else list(graph)
     if not all(isinstance(t, Tensor) for t in tensors):
         raise GraphcError(f"simplify: found {graph!r}; expected a Graph, a Tensor or a sequence of Tensors{location()}")
-    simplified = _to_an_end(rewrite_tensors, tensors, rules)
+    simplified = _to_an_end(rewrite_tensors, merge_loops_of(tensors), rules)
     return simplified[0] if isinstance(graph, Tensor) else simplified
 
 

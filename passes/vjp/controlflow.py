@@ -1,30 +1,24 @@
 """Gradients of If, Scan and Loop.
 
 The gradient of an If is an If, of the gradients of its branches. Those of Scan and Loop are a Scan and a Loop that go
-through the steps backwards (`passes/vjp/iteration.py`); the states before each step are stacked on the way forward.
+through the steps backwards (`passes/vjp/reverse.py`); the states before each step are stacked on the way forward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from graphc import functional as F
 from graphc.errors import DifferentiationError
-from graphc.functional.closure import close, formal, varying
-from graphc.ir.build import apply, constant
-from graphc.ir.graph import Graph, leaves, substitute, topological
+from graphc.functional.closure import formal
+from graphc.ir.build import apply
+from graphc.ir.graph import Graph, leaves, topological
 from graphc.ir.node import Node, Tensor
-from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
 from passes.autodiff import pullback
-from passes.vjp.iteration import Iteration, Result, Run, Slices, State, refuse_random, reverse
-from passes.vjp.registry import Contribution, is_differentiable, operand, vjp
-
-__all__ = ["run_loop", "run_scan"]
-
+from passes.iteration import Iteration, Slices, iteration_of, run_loop, run_scan
+from passes.vjp.registry import Contribution, is_differentiable, vjp
+from passes.vjp.reverse import refuse_random, reverse
 
 # --- If -----------------------------------------------------------------------------------------------------------
 
@@ -83,58 +77,9 @@ def _require_tensors(node: Node, values: Sequence[Tensor | None]) -> None:
 # --- Scan and Loop ------------------------------------------------------------------------------------------------
 
 
-@vjp("Scan", selective=True)
-def _scan(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Sequence[Contribution]:
-    attrs, inputs = node.attrs, [operand(node, position) for position in range(len(node.inputs))]
-    body: Graph = attrs["body"]
-    scanned: int = attrs["num_scan_inputs"]
-    count = len(inputs) - scanned - attrs["captures"]
-    states = [State(*parts) for parts in zip(body.inputs, inputs, body.outputs[:count], strict=False)]
-    axes, backward = _places(attrs, "input", scanned)
-    wholes = zip(body.inputs[count:], inputs[count:], axes, backward, strict=False)
-    slices = [Slices(*parts) for parts in wholes]
-    results = [
-        Result(*parts)
-        for parts in zip(body.outputs[count:], *_places(attrs, "output", len(body.outputs) - count), strict=True)
-    ]
-    captured = dict(zip(body.inputs[count + scanned :], inputs[count + scanned :], strict=True))
-    it = Iteration(states, slices, results, captured)
-    return _reversed(node, it, cotangents, wanted, run_scan)
-
-
-def _places(attrs: Mapping[str, Any], kind: str, count: int) -> tuple[Sequence[int], Sequence[bool]]:
-    """The axes along which a Scan reads or stacks, and whether backwards."""
-    axes = attrs.get(f"scan_{kind}_axes") or [0] * count
-    return axes, [bool(d) for d in attrs.get(f"scan_{kind}_directions") or [0] * count]
-
-
-@vjp("Loop", selective=True)
-def _loop(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Sequence[Contribution]:
-    count, condition = node.inputs[:2]
-    inputs = [operand(node, position) for position in range(2, len(node.inputs))]
-    body: Graph = node.attrs["body"]
-    carried = len(inputs) - node.attrs["captures"]
-    counters, formals = body.inputs[:2], body.inputs[2:]
-    following, results = body.outputs[1 : 1 + carried], body.outputs[1 + carried :]
-    it = Iteration(
-        [State(*parts) for parts in zip(formals, inputs, following, strict=False)],
-        (),
-        [Result(t) for t in results],
-        dict(zip(formals[carried:], inputs[carried:], strict=True)),
-        counters,
-    )
-    runs = condition is None and count is not None and count.values is not None and _is_positive(count.values.item())
-    return _reversed(node, it, cotangents, wanted, run_scan if runs else run_loop)
-
-
-def _is_positive(trips: object) -> bool:
-    return isinstance(trips, int) and trips > 0
-
-
-def _reversed(
-    node: Node, it: Iteration, cotangents: Sequence[Tensor | None], wanted: Sequence[bool], run: Run
-) -> Sequence[Contribution]:
-    """The contributions to all inputs of a Scan or Loop."""
+@vjp("Scan", "Loop", selective=True)
+def _iteration(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Sequence[Contribution]:
+    it = iteration_of(node)
     count = len(it.states)
 
     def before(items: Sequence[Tensor]) -> list[Slices]:
@@ -143,9 +88,17 @@ def _reversed(
         return [*known.values(), *_stacked(node, missing)]
 
     flags = dict(zip(node.attrs["body"].inputs, wanted, strict=True))
+    run = run_scan if node.op == "Scan" or _runs(node) else run_loop
     found = reverse(it, cotangents[:count], cotangents[count:], flags.__getitem__, before, run)
     counters = [None] * len(it.counters)
     return [*counters, *found.first, *found.slices, *(found.captured.get(c) for c in it.captured)]
+
+
+def _runs(loop: Node) -> bool:
+    """Whether a Loop is known to have a step at least, as onnxruntime's Scan must."""
+    count, condition = loop.inputs[:2]
+    trips = count.values.item() if count is not None and count.values is not None else 0
+    return condition is None and isinstance(trips, int) and trips > 0
 
 
 def _from_results(node: Node, it: Iteration, item: Tensor) -> Slices | None:
@@ -173,51 +126,3 @@ def _stacked(node: Node, items: Sequence[Tensor]) -> list[Slices]:
             attrs[key] = [*attrs[key], *([0] * len(items))]
     made = apply(node.op, node.inputs, attrs)
     return [Slices(t, whole) for t, whole in zip(items, made.outputs[len(node.types) :], strict=True)]
-
-
-# --- running an iteration -----------------------------------------------------------------------------------------
-
-
-def run_scan(it: Iteration, names: Names) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The last states and the stacked results of an iteration, by a Scan. `names` are free in its body."""
-    closed = close(it.outputs, varying(it.outputs, it.items, since=1).__contains__, names)
-    captured = substitute(closed.captured, it.captured)
-    attrs = {
-        "body": Graph([*it.items, *closed.inner], closed.outputs, name="step"),
-        "num_scan_inputs": len(it.slices),
-        "captures": len(captured),
-        **_unless_zero("scan_input_axes", [s.axis for s in it.slices]),
-        **_unless_zero("scan_input_directions", [s.backward for s in it.slices]),
-        **_unless_zero("scan_output_axes", [r.axis for r in it.results]),
-        **_unless_zero("scan_output_directions", [r.backward for r in it.results]),
-    }
-    inputs = [*(s.first for s in it.states), *(s.whole for s in it.slices), *captured]
-    outputs = apply("Scan", inputs, attrs).outputs
-    return outputs[: len(it.states)], outputs[len(it.states) :]
-
-
-def _unless_zero(key: str, values: Sequence[int]) -> dict[str, list[int]]:
-    return {key: [int(v) for v in values]} if any(values) else {}
-
-
-def run_loop(it: Iteration, names: Names) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-    """The same by a Loop, which may have no steps at all (onnxruntime's Scan may not). All axes are 0."""
-    step = formal(names.unique("iteration"), TensorType(as_dtype("int64"), ()))
-    going = formal(names.unique("condition"), TensorType(as_dtype("bool"), ()))
-    trips = F.take(F.shape_of(it.slices[0].whole), constant(np.int64(0)))
-    last = formal(names.unique("last"), trips.type)
-    known = dict(it.captured) | {last: trips - 1}
-    read: dict[Tensor, Tensor] = {}
-    for s in it.slices:
-        whole = formal(names.unique("stacked"), s.whole.type)
-        known[whole] = s.whole
-        read[s.item] = F.take(whole, last - step if s.backward else step)
-    results = substitute(it.outputs, read)
-    formals = [step, going, *(s.item for s in it.states)]
-    outputs = [constant(True), *results]
-    closed = close(outputs, varying(outputs, formals, since=1).__contains__, names)
-    captured = substitute(closed.captured, known)
-    attrs = {"body": Graph([*formals, *closed.inner], closed.outputs, name="step"), "captures": len(captured)}
-    made = apply("Loop", (trips, None, *(s.first for s in it.states), *captured), attrs).outputs
-    stacked = made[len(it.states) :]
-    return made[: len(it.states)], [t[::-1] if r.backward else t for r, t in zip(it.results, stacked, strict=True)]

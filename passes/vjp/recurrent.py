@@ -25,9 +25,9 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType
 from graphc.serial.names import Names
 from passes.autodiff import pullback, reached_from
-from passes.vjp.controlflow import run_scan
-from passes.vjp.iteration import Iteration, Result, Slices, State, reverse
+from passes.iteration import Iteration, Result, Slices, State, run_scan
 from passes.vjp.registry import Contribution, optional, vjp
+from passes.vjp.reverse import reverse
 
 __all__ = ["lower"]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from graphc import functional as F
@@ -27,63 +26,10 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType
 from graphc.serial.names import Names
 from passes.autodiff import pullback, reached_from
+from passes.iteration import Iteration, Result, Run, Slices, State
 from passes.vjp.registry import carries_gradient, is_differentiable, operand
 
-__all__ = ["Before", "Cotangents", "Iteration", "Result", "Run", "Slices", "State", "refuse_random", "reverse"]
-
-
-class State(NamedTuple):
-    """What is carried: `item` is `first` in the first step, and then the `following` of the step before."""
-
-    item: Tensor
-    first: Tensor
-    following: Tensor
-
-
-class Slices(NamedTuple):
-    """What is read step by step: `item` is a slice of `whole` along `axis`; the last comes first if `backward`."""
-
-    item: Tensor
-    whole: Tensor
-    axis: int = 0
-    backward: bool = False
-
-
-class Result(NamedTuple):
-    """What each step computes, stacked along `axis`; that of the first step comes last if `backward`."""
-
-    item: Tensor
-    axis: int = 0
-    backward: bool = False
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Iteration:
-    """The steps of a Scan or a Loop. Expressions are in terms of items, `captured` formal inputs and `counters`.
-
-    Attributes:
-        states: what is carried.
-        slices: what is read step by step.
-        results: what is stacked.
-        captured: the formal inputs that stand for values from around the iteration, and these values.
-        counters: other inputs that change with each step: the number of the step, and the condition of a Loop.
-    """
-
-    states: Sequence[State]
-    slices: Sequence[Slices] = ()
-    results: Sequence[Result] = ()
-    captured: Mapping[Tensor, Tensor] = field(default_factory=dict)
-    counters: Sequence[Tensor] = ()
-
-    @property
-    def items(self) -> list[Tensor]:
-        """What differs from step to step."""
-        return [*self.counters, *(s.item for s in self.states), *(s.item for s in self.slices)]
-
-    @property
-    def outputs(self) -> list[Tensor]:
-        """What a step computes."""
-        return [*(s.following for s in self.states), *(r.item for r in self.results)]
+__all__ = ["Before", "Cotangents", "refuse_random", "reverse"]
 
 
 class Cotangents(NamedTuple):
@@ -96,9 +42,6 @@ class Cotangents(NamedTuple):
 
 Before: TypeAlias = Callable[[Sequence[Tensor]], Sequence[Slices]]
 """The values that some of the states and counters have before each step, stacked along their first axis."""
-
-Run: TypeAlias = Callable[[Iteration, Names], "tuple[Sequence[Tensor], Sequence[Tensor]]"]
-"""Builds the operator that runs an iteration: the last states, and the stacked results."""
 
 
 def reverse(
