@@ -47,7 +47,7 @@ def can_differentiate(
             found.append(Obstacle(t.node, name_of(t), f"it is {t.type}; only floating-point tensors have gradients"))
         elif t.node not in present:
             found.append(Obstacle(None, name_of(t), "the outputs do not depend on it"))
-        elif t not in given and not any(u == t for n in order if n in arrives for u in n.inputs):
+        elif t not in given and not any(u == t for n in order if n in arrives for u in receivers(n)):
             found.extend(barriers(t, order))
     return found
 
