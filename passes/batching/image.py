@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from graphc import functional as F
 from graphc.errors import BatchingError
-from graphc.ir import dims
-from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from passes.batching.registry import Call, Result, batching
-from passes.batching.shapes import dim_of, fold, ints, positions, prepend, unfold
+from passes.batching.shapes import dim_of, fold, positions, unfold
 
 
 @batching("GridSample")
@@ -27,9 +25,8 @@ def _col2im(call: Call) -> Result:
 def _affine_grid(call: Call) -> Result:
     theta, size = call.input(0), call.common(1)
     assert size is not None
-    samples = apply("Slice", (size, ints(0), ints(1)), {}).out() * call.size
-    rest = apply("Slice", (size, ints(1), ints(2**31)), {}).out()
-    return unfold(call.apply(fold(theta), F.concat([samples, rest]))[0], 0, theta.shape[1], theta)
+    samples = F.concat([size[:1] * call.size, size[1:]])
+    return unfold(call.apply(fold(theta), samples)[0], 0, theta.shape[1], theta)
 
 
 @batching("RoiAlign")
@@ -48,21 +45,28 @@ def _resize(call: Call) -> Result:
     roi, scales, sizes = (call.common(i) for i in (1, 2, 3))
     axes = call.attrs.get("axes")
     if axes is None:
-        sizes = _check_samples(call, x, scales, sizes)
+        _check_region(call, roi)
+        sizes = _check_samples(x, scales, sizes)
     elif any(a % call.rank(0) == 0 for a in axes):
         raise BatchingError("it resizes the axis of samples")
     return unfold(call.apply(fold(x), roi, scales, sizes)[0], 0, x.shape[1], x)
 
 
-def _check_samples(call: Call, x: Tensor, scales: Tensor | None, sizes: Tensor | None) -> Tensor | None:
-    """The sizes for all samples of the batch, after a check that the operator keeps the number of samples."""
-    if call.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
-        raise BatchingError("its regions of interest include the axis of samples; expected the attribute axes")
+def _check_region(call: Call, roi: Tensor | None) -> None:
+    """Where a region is cropped, it must hold all samples. Raises BatchingError."""
+    if call.attrs["coordinate_transformation_mode"] != "tf_crop_and_resize" or roi is None:
+        return
+    region = roi.node.attrs["value"].array.reshape(2, -1) if roi.node.is_constant else None
+    if region is None or tuple(region[:, 0]) != (0, 1):
+        raise BatchingError("its region of the axis of samples is not known to be (0, 1); expected the attribute axes")
+
+
+def _check_samples(x: Tensor, scales: Tensor | None, sizes: Tensor | None) -> Tensor | None:
+    """The sizes for all samples of the batch, if given. The operator must keep the number of samples."""
     if sizes is None:
         if scales is None or not scales.node.is_constant or scales.node.attrs["value"].array[0] != 1:
             raise BatchingError("the scale of the axis of samples is not known to be 1; expected the attribute axes")
         return None
     if sizes.values is None or sizes.values[0] != x.shape[1]:
         raise BatchingError(f"the size of the axis of samples is not known to be {x.shape[1]}")
-    rest = apply("Slice", (sizes, ints(1), ints(2**31)), {}).out()
-    return prepend(F.shape_tensor((dims.multiply(x.shape[0], x.shape[1]),), [x]), rest)
+    return F.concat([dim_of(x, 0) * dim_of(x, 1), sizes[1:]])

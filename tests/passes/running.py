@@ -5,42 +5,59 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vjp_cases import CASES, elementwise
+from vjp_cases import CASES, Case, elementwise
 
 import graphc as gc
-from graphc.errors import UnavailableError
+from graphc.errors import DTypeError, UnavailableError
 from graphc.ir.graph import topological
-from runtimes.evaluate import Function
 from runtimes.session import RuntimeOptions
 
 OPTIONS = RuntimeOptions(threads=1, optimization="disabled")
-FLOAT32_ONLY = ("Celu", "GRU", "LSTM", "MeanVarianceNormalization", "RNN")
-"""Operators that onnxruntime runs, or ONNX defines, for float32 alone."""
-
 _ALIKE = {"plain", "scalar", "scalars", "zero_size", "inner"}
 REPRESENTATIVE = [c for c in CASES if not (c in elementwise.CASES and c.name in _ALIKE)]
 """Cases of gradient rules, of elementwise operators the symbolic ones: for what is the same for all of these."""
 
 
-def compiled(outputs: Mapping[str, gc.Tensor], *, reference: bool = False) -> Function:
-    """A function that runs in onnxruntime, or where it lacks a kernel in the reference evaluator."""
-    if not reference:
-        try:
-            return gc.compile(outputs, options=OPTIONS)
-        except UnavailableError:
-            pass
-    return gc.compile(outputs, runtime="reference")
+def widest_dtype(case: Case) -> str:
+    """float64, or float32 where the operator is not defined for it, or the reference evaluator is no help with it."""
+    if case.op in ("GRU", "LSTM", "MeanVarianceNormalization", "RNN"):
+        return "float32"
+    try:
+        case.outputs(case.inputs("float64"))
+    except DTypeError:
+        return "float32"
+    return "float64"
 
 
-def run(function: Function, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The outputs by name, for values of which the function takes those that it needs."""
-    found: dict[str, Any] = function({name: values[name] for name in function.graph.feeds})
-    return found
+class Runner:
+    """Computes tensors in onnxruntime, or where it lacks a kernel (or if asked) in the reference evaluator."""
+
+    def __init__(self, outputs: Mapping[Any, gc.Tensor], *, reference: bool) -> None:
+        self.reference = reference
+        self._keys = list(outputs)
+        named = {f"result.{i}": t for i, t in enumerate(outputs.values())}
+        if not reference:
+            try:
+                self._function = gc.compile(named, options=OPTIONS)
+            except UnavailableError:
+                self.reference = True
+        if self.reference:
+            self._function = gc.compile(named, runtime="reference")
+
+    def __call__(self, values: Mapping[str, Any]) -> dict[Any, Any]:
+        """The results, for values of which it takes those that it needs."""
+        results = self._function({name: values[name] for name in self._function.graph.feeds})
+        return dict(zip(self._keys, results.values(), strict=True))
+
+
+def compiled(outputs: Mapping[Any, gc.Tensor] | Sequence[gc.Tensor], *, reference: bool = False) -> Runner:
+    """A runner of several tensors; its results are by their keys or positions."""
+    return Runner(outputs if isinstance(outputs, Mapping) else dict(enumerate(outputs)), reference=reference)
 
 
 def value_of(output: gc.Tensor, values: Mapping[str, Any]) -> Any:
     """The value of one tensor."""
-    return run(compiled({"value": output}), values)["value"]
+    return compiled([output])(values)[0]
 
 
 def is_double(outputs: Sequence[gc.Tensor]) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import FLOAT32_ONLY, REPRESENTATIVE, compiled, is_double, run, value_of
+from running import REPRESENTATIVE, compiled, is_double, value_of, widest_dtype
 from vjp_cases import Case
 
 import graphc as gc
@@ -25,8 +25,7 @@ def draw(*shape: int, seed: int = 0) -> Any:
 @pytest.mark.parametrize("case", REPRESENTATIVE, ids=str)
 def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
     """<J v, u> == <v, J^T u>, for random directions v and for a vector u of the size of the outputs."""
-    dtype = "float32" if case.op in FLOAT32_ONLY else "float64"
-    inputs = case.inputs(dtype)
+    inputs = case.inputs(widest_dtype(case))
     outputs = case.outputs(inputs)
     wrt = [t for t in inputs if t.dtype.is_float]
     directions = [leaf(INPUT, f"v{i}", t.type, {}) for i, t in enumerate(wrt)]
@@ -39,7 +38,7 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
     for i, t in enumerate(wrt):
         feeds[f"v{i}"] = np.asarray(draw(*feeds[str(t.name)].shape, seed=i), t.dtype.numpy)
     named = {"pushed": pushed, "u": us, "pulled": pulled}
-    found = run(compiled({f"{k}{i}": t for k, tensors in named.items() for i, t in enumerate(tensors)}), feeds)
+    found = compiled({f"{k}{i}": t for k, tensors in named.items() for i, t in enumerate(tensors)})(feeds)
     left = [found[f"pushed{i}"] * found[f"u{i}"] for i in range(len(us))]
     right = [found[f"pulled{i}"] * feeds[f"v{i}"] for i in range(len(wrt))]
     scale = sum(float(np.abs(p).sum()) for p in left + right)
@@ -91,7 +90,7 @@ def test_forward_over_reverse_is_the_hessian_product() -> None:
     x, v = gc.input("x", ("n",), "float64"), gc.input("v", ("n",), "float64")
     loss = gc.sum(gc.exp(x) * gc.sum(gc.square(x)))
     both = {"forward": gc.jvp(gc.grad(loss, x), x, v), "reverse": gc.hvp(loss, x, v)}
-    found = run(compiled(both), {"x": draw(5), "v": draw(5, seed=1)})
+    found = compiled(both)({"x": draw(5), "v": draw(5, seed=1)})
     np.testing.assert_allclose(found["forward"], found["reverse"], rtol=1e-13)
 
 
@@ -229,7 +228,7 @@ def test_hessian_blocks_have_the_structure_of_their_tensors() -> None:
         ("b", "b"): (2, 3, 2, 3),
     }
     at = {"a": draw(2), "b": draw(2, 3, seed=1)}
-    found = run(compiled({f"{i}{j}": blocks[i][j] for i in "ab" for j in "ab"}), at)
+    found = compiled({f"{i}{j}": blocks[i][j] for i in "ab" for j in "ab"})(at)
     np.testing.assert_allclose(found["aa"], np.diag(2 * at["b"].sum(1)), rtol=1e-14)
     np.testing.assert_allclose(found["ab"], np.einsum("i,ij,k->ijk", 2 * at["a"], np.eye(2), np.ones(3)), rtol=1e-14)
     np.testing.assert_allclose(found["ba"], found["ab"].transpose(1, 2, 0), rtol=1e-14)
@@ -241,7 +240,7 @@ def test_hessian_product_is_the_hessian_times_the_vector() -> None:
     x = gc.constant(draw(6, 4))
     loss = gc.mean(gc.logsumexp(gc.tanh(x @ w), 1))
     feeds = {"w": draw(4, 3, seed=1), "v": draw(4, 3, seed=2)}
-    found = run(compiled({"hessian": gc.hessian(loss, w), "product": gc.hvp(loss, w, v)}), feeds)
+    found = compiled({"hessian": gc.hessian(loss, w), "product": gc.hvp(loss, w, v)})(feeds)
     expected = np.einsum("ijkl,kl->ij", found["hessian"], feeds["v"])
     np.testing.assert_allclose(found["product"], expected, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(found["hessian"], found["hessian"].transpose(2, 3, 0, 1), rtol=1e-12, atol=1e-16)

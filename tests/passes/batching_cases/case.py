@@ -76,9 +76,9 @@ def boolean(*shape: int) -> Arg:
     return Arg(shape, "bool", lambda rng: rng.integers(0, 2, shape).astype(bool))
 
 
-def permutation(rows: int, count: int) -> Arg:
-    """A (rows, 1) int64 input of different indices below `count`."""
-    return Arg((rows, 1), "int64", lambda rng: rng.permutation(count)[:rows, None])
+def distinct(*shape: int, count: int) -> Arg:
+    """An int64 input of different indices below `count`."""
+    return Arg(shape, "int64", lambda rng: rng.permutation(count)[: int(np.prod(shape))].reshape(shape))
 
 
 def fixed(values: Any, dims: tuple[Any, ...] | None = None) -> Arg:

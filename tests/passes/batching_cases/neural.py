@@ -89,6 +89,12 @@ CASES = [
         (single(2, 3, 5, dims=("n", 3, "t")),),
     ),
     Case("MaxPool", "values", lambda x: op.MaxPool(x, kernel_shape=[2, 1]), (single(2, 3, 5, 4),)),
+    Case(
+        "MaxUnpool",
+        "plain",
+        lambda x: op.MaxUnpool(*op.MaxPool(x, kernel_shape=[2], strides=[2], outputs=2), kernel_shape=[2], strides=[2]),
+        (single(2, 3, 4, dims=("n", 3, "t")),),
+    ),
     # normalizations
     Case(
         "BatchNormalization",
