@@ -157,6 +157,7 @@ _LAZY = {
     "graphc.serial.text": ("parse",),
     "passes.flow": ("can_differentiate",),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
+    "passes.loops": ("unroll",),
     "passes.modes": ("hessian", "hvp", "jacobian", "jvp"),
     "passes.simplify": ("simplify",),
     "passes.train_step": ("train_step",),

@@ -196,6 +196,7 @@ PUBLIC = [
     "train_step",
     "transpose",
     "uint8",
+    "unroll",
     "unsqueeze",
     "value_and_grad",
     "var",

@@ -9,7 +9,7 @@ import pytest
 
 import graphc as gc
 from graphc.ir.node import Tensor
-from passes.loops import merge_loops, unroll
+from passes.loops import merge_loops
 
 
 def outcome(g: gc.Graph, feeds: dict[str, Any]) -> list[Any]:
@@ -98,7 +98,7 @@ def test_a_while_loop_and_its_gradient_run_the_steps_once() -> None:
 
 def test_a_scan_of_static_length_and_its_gradient_are_written_out() -> None:
     g, feeds = recurrence(4)
-    flat = unroll(g)
+    flat = gc.unroll(g)
     assert flat.count("Scan") == 0
     assert flat.count("Tanh") == 8  # forwards, and again backwards, of products that are computed at once
     assert_same_outcome(flat, g, feeds)
@@ -106,9 +106,9 @@ def test_a_scan_of_static_length_and_its_gradient_are_written_out() -> None:
 
 def test_what_is_longer_than_the_limit_or_of_symbolic_length_stays() -> None:
     g, _ = recurrence(4)
-    assert unroll(g, limit=3) is g
+    assert gc.unroll(g, limit=3) is g
     g, _ = recurrence()
-    assert unroll(g) is g
+    assert gc.unroll(g) is g
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -121,7 +121,7 @@ def test_unrolling_keeps_places_and_nested_loops(reverse: bool) -> None:
 
     last, (states, items) = gc.scan(step, gc.zeros((2,)), x, reverse=reverse)
     g = gc.graph([last, states, items])
-    flat = unroll(g)
+    flat = gc.unroll(g)
     assert flat.count("Scan") + flat.count("Loop") == 0
     assert_same_outcome(flat, g, {"x": np.arange(6, dtype=np.float32).reshape(3, 2) / 4})
 
@@ -129,7 +129,7 @@ def test_unrolling_keeps_places_and_nested_loops(reverse: bool) -> None:
 def test_a_loop_that_its_condition_may_end_stays() -> None:
     x = gc.input("x", ())
     g = gc.graph(gc.while_loop(lambda c: c < 3.0, lambda c: c + 1.0, x, limit=3))
-    assert unroll(g) is g
+    assert gc.unroll(g) is g
 
 
 def test_simplify_merges_loops() -> None:
