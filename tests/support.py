@@ -92,7 +92,7 @@ def _formal_types(op: str, attrs: Mapping[str, Any], inputs: list[Tensor | None]
     if op == "Scan":
         states = len(inputs) - attrs["num_scan_inputs"]
         whole = [t.tensor_type for t in inputs if t is not None]
-        return [*whole[:states], *(TensorType(t.dtype, (t.shape or ())[1:]) for t in whole[states:])]
+        return [*whole[:states], *(TensorType(t.dtype, t.shape and t.shape[1:]) for t in whole[states:])]
     return [t.type for t in inputs if t is not None]
 
 

@@ -108,8 +108,8 @@ def _scan(c: Context) -> Sequence[Any]:
     axes = c.attrs.get("scan_input_axes") or (0,) * scanned
     lengths: list[Dim] = []
     for position in range(scanned):
-        whole = c.shape(states + position)
-        lengths.append(whole[c.axis(axes[position], len(whole))])
+        whole = c.input(states + position).tensor_type.shape
+        lengths.append(dims.unknown() if whole is None else whole[c.axis(axes[position], len(whole))])
     for length in lengths[1:]:
         if dims.provably_different(length, lengths[0]):
             c.fail(f"the scanned inputs have lengths {show(tuple(lengths))}; expected one length")

@@ -172,7 +172,8 @@ def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ..
     try:
         given = found(context)
     except UnknownRank:
-        return _fallback(context, dtypes)
+        known = [TensorType(dtype, None) for dtype in dtypes if dtype is not None]
+        return tuple(known) if len(known) == len(dtypes) else _fallback(context, dtypes)
     if len(given) != len(dtypes):
         raise AssertionError(f"the rule of {spec.name} gives {len(given)} types for {len(dtypes)} outputs")
     if len(given) == 1:

@@ -64,8 +64,10 @@ def _symbol(name: str) -> Any:
 
 
 def unknown() -> Dim:
-    """A fresh symbol, equal to no other: a dimension about which nothing is known."""
-    symbol: Dim = _symbol(f"{_UNKNOWN}{next(_fresh)}")
+    """A fresh symbol, equal to no other: a dimension about which nothing is known. Unlike a named one, it may be 0."""
+    import sympy
+
+    symbol: Dim = sympy.Symbol(f"{_UNKNOWN}{next(_fresh)}", nonnegative=True, integer=True)
     return symbol
 
 
@@ -162,7 +164,7 @@ def _named(name: str) -> Dim:
     return symbol
 
 
-def _call(name: str, arguments: list[Any]) -> Any:
+def _call(name: str, arguments: list[Any], *, evaluate: bool = True) -> Any:
     import sympy
 
     match name, arguments:
@@ -173,7 +175,7 @@ def _call(name: str, arguments: list[Any]) -> Any:
         case "Mod", [a, b]:
             return _modulo(a, b)
         case "Max" | "Min", [_, *_]:
-            return sympy.Max(*arguments) if name == "Max" else sympy.Min(*arguments)
+            return (sympy.Max if name == "Max" else sympy.Min)(*arguments, evaluate=evaluate)
     raise ValueError(f"{name} of {len(arguments)} arguments is no dimension arithmetic")
 
 
@@ -357,11 +359,25 @@ def minimum(a: Dim, b: Dim) -> Dim:
 
 @_remember
 def _extreme(name: str, a: Dim, b: Dim) -> Dim:
+    names = _names(name, a) | _names(name, b)
+    if None not in names:
+        return _call(name, list(names), evaluate=False) if len(names) > 1 else names.pop()
     if _at_least(a, b):
         return a if name == "Max" else b
     if _at_least(b, a):
         return b if name == "Max" else a
     return canonical(_call(name, [a, b]))
+
+
+def _names(name: str, d: Any) -> set[Any]:
+    """The symbols of a symbol, or of the maximum (minimum) of some; None stands for anything else.
+
+    sympy compares each two of them for long, and finds nothing.
+    """
+    if isinstance(d, int):
+        return {None}
+    parts = d.args if d.func.__name__ == name else (d,)
+    return {part if part.is_Symbol else None for part in parts}
 
 
 def _at_least(a: Dim, b: Dim) -> bool:
@@ -394,6 +410,8 @@ def provably_different(a: Dim, b: Dim) -> bool:
 
 @_remember
 def _differ(a: Dim, b: Dim) -> bool:
+    if None not in _names("Max", a) | _names("Max", b):
+        return False
     difference = subtract(a, b)
     return difference != 0 if isinstance(difference, int) else bool(difference.is_nonzero)
 
