@@ -13,7 +13,7 @@ __all__ = ["SGD", "Momentum"]
 
 
 class SGD(Optimizer):
-    """`p <- p - lr * g`; with momentum, `v <- momentum * v + g` and `p <- p - lr * v` (Polyak 1964; Sutskever et al. 2013).
+    """`p <- p - lr * g`; with momentum, `v <- momentum * v + g` and `p <- p - lr * v` (Polyak 1964, Sutskever 2013).
 
     The equations and hyper-parameters are those of `torch.optim.SGD`.
 
