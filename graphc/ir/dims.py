@@ -458,7 +458,8 @@ def evaluate(d: Dim, sizes: Mapping[str, int]) -> Dim:
         return d
     import sympy
 
-    return canonical(d.xreplace({_symbol(name): sympy.Integer(size) for name, size in sizes.items()}))
+    known = [symbol for symbol in d.free_symbols if str(symbol) in sizes]
+    return canonical(d.xreplace({symbol: sympy.Integer(sizes[str(symbol)]) for symbol in known}))
 
 
 def solve_symbolic(d: Dim, symbol: Any) -> tuple[int, int] | None:

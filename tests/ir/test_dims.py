@@ -252,3 +252,8 @@ def test_evaluating_some_symbols_leaves_the_others() -> None:
 def test_symbols_of_a_shape() -> None:
     assert dims.symbols((dim("2*N"), 3, dim("M//N"))) == {"N", "M"}
     assert dims.symbols((1, 2)) == frozenset()
+
+
+def test_unknown_dimensions_are_evaluated_by_name_too() -> None:
+    unknown = dims.unknown()
+    assert dims.evaluate(dims.add(dims.multiply(unknown, 2), 1), {str(unknown): 3}) == 7
