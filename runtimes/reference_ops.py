@@ -133,7 +133,8 @@ class LRN(OpRun):  # type: ignore[misc]
         before, after = (size - 1) // 2, size // 2
         squares = np.pad(x * x, [(0, 0), (before, after), *[(0, 0)] * (x.ndim - 2)])
         total = sum(squares[:, i : i + x.shape[1]] for i in range(size))
-        return ((x / (bias + alpha / size * total) ** beta).astype(x.dtype),)
+        d = float(bias) + float(alpha) / size * total
+        return ((x / d ** float(beta)).astype(x.dtype),)
 
 
 class LpNormalization(OpRun):  # type: ignore[misc]
