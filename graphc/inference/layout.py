@@ -150,6 +150,8 @@ def _split_count(c: Context) -> int | None:
     if sizes is not None:
         return len(sizes)
     count: int | None = c.attrs.get("num_outputs")
+    if count is not None and count < 1:
+        c.fail(f"num_outputs is {count}; expected a positive number")
     return count
 
 

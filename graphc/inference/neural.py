@@ -20,6 +20,8 @@ def _windows(c: Context, sizes: Shape, kernel: Sequence[Dim], *, ceil_mode: bool
     for name, given, expected in (("strides", strides, rank), ("dilations", dilations, rank), ("pads", pads, 2 * rank)):
         if len(given) != expected:
             c.fail(f"{name} has {len(given)} entries; expected {expected} for {rank} spatial axes")
+        if name != "pads" and min(given, default=1) < 1:
+            c.fail(f"{name} is {list(given)}; expected positive numbers")
     mode = c.attrs.get("auto_pad", "NOTSET")
     result: list[Dim] = []
     for axis, size in enumerate(sizes):

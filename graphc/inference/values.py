@@ -223,8 +223,10 @@ def _exact(value: Dim) -> bool:
 
 def _divide(a: Any, b: Any) -> Dim | None:
     """ONNX's integer division truncates towards zero; symbolic dimensions are positive."""
+    if b == 0:
+        return None
     if isinstance(a, int) and isinstance(b, int):
-        return None if b == 0 else (abs(a) // abs(b)) * (1 if (a >= 0) == (b >= 0) else -1)
+        return (abs(a) // abs(b)) * (1 if (a >= 0) == (b >= 0) else -1)
     return dims.floor_div(a, b)
 
 

@@ -68,9 +68,7 @@ def test_layouts_are_those_of_numpy(name: str) -> None:
     ours, theirs, shape = LAYOUTS[name]
     x = counted(*shape)
     expected = theirs(x)
-    found = compute(ours, x)
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(compute(ours, x), expected, strict=True)
 
 
 def test_split_into_equal_and_given_parts() -> None:
@@ -96,6 +94,7 @@ RESHAPES: list[tuple[tuple[Any, ...], tuple[Any, ...], str | None]] = [
     (("N", "M"), ("N", -1), "[0, -1]"),
     (("N", "M"), (-1, "M"), "[-1, 0]"),
     (("N", "M"), ("M", "N"), None),
+    (("N", "M", 4), (-1, "2*N", 2), None),
     (("N", 4), (2, "2*N"), "[2, -1]"),
     (("N", "M", 4), ("M", "2*N", 2), None),
     (("N", "M", 4), ("N", "M", 2, 2), "[0, 0, 2, 2]"),
@@ -104,6 +103,11 @@ RESHAPES: list[tuple[tuple[Any, ...], tuple[Any, ...], str | None]] = [
     (("2*N+2", 3), ("N+1", 2, 3), "[-1, 2, 3]"),
     (("N", 0), (0, "N"), None),
 ]
+
+
+def test_a_size_that_may_be_equal_is_not_taken_for_the_own_size() -> None:
+    with pytest.raises(ShapeError, match=r"the dimension M cannot be computed from the shapes of: float32\[N\]"):
+        gc.input("x", ("N",)).reshape("M")
 
 
 @pytest.mark.parametrize(("shape", "target", "constant"), RESHAPES, ids=str)

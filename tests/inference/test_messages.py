@@ -118,6 +118,11 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         lambda: op.LayerNormalization(x, zeros(10)),
         r"LayerNormalization: 'Scale' is \(10,\); it does not broadcast to \(784,",
     ),
+    (
+        lambda: op.Conv(image, zeros(8, 3, 3, 3), strides=[1, 0]),
+        r"Conv: strides is \[1, 0\]; expected positive numbers",
+    ),
+    (lambda: op.Split(vector, num_outputs=0), r"Split: num_outputs is 0; expected a positive number"),
     (lambda: op.DepthToSpace(image, blocksize=2), r"DepthToSpace: 3 channels cannot be split into blocks of 2x2"),
     (
         lambda: op.SoftmaxCrossEntropyLoss(x, gc.input("t", ("batch", 784), "int64")),

@@ -192,6 +192,12 @@ def test_integer_division_truncates_and_modulo_follows_the_divisor() -> None:
     assert op.Div(gc.constant(a), b - b).values is None
 
 
+def test_a_size_divided_by_zero_is_not_claimed() -> None:
+    assert op.Div(size(x, 2), np.int64(0)).values is None
+    assert op.Div(floats(size(x, 2)), np.float32(0)).values is None
+    assert op.Mod(size(x, 2), np.int64(0)).values is None
+
+
 def test_large_tensors_carry_no_elements() -> None:
     assert gc.constant(np.zeros(256, np.int64)).values is not None
     assert gc.constant(np.zeros(257, np.int64)).values is None

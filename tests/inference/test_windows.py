@@ -63,3 +63,26 @@ def test_sizes_are_those_of_the_arrays(op: str, variants: list[dict[str, Any]]) 
             if not s.shape[2] == found == array.shape[2]:
                 wrong.append(f"{attrs} of {size}: static {s.shape[2]}, symbolic {found}, array {array.shape[2]}")
     assert not wrong, f"{len(wrong)}\n" + "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("attrs", [a for a in ATTRIBUTES if a["dilations"] == [1] and a["strides"][0] <= 2], ids=str)
+def test_unpooling_gives_back_the_size_that_pooling_left_nothing_of(attrs: dict[str, Any]) -> None:
+    """A pool whose windows cover its input exactly is inverted by MaxUnpool, pads included."""
+    attrs = {name: value for name, value in attrs.items() if name != "dilations"}
+    pooled = gc.input("x", (1, 3, "L"))
+    restored = gc.op.MaxUnpool(pooled, gc.zeros_like(pooled, "int64"), **attrs).shape[2]
+    (kernel,), (stride,), (begin, end) = attrs["kernel_shape"], attrs["strides"], attrs["pads"]
+    for count in (2, 5):
+        size = (count - 1) * stride + kernel - begin - end
+        assert dims.evaluate(restored, {"L": count}) == size
+        if size > 0:
+            again = gc.op.MaxPool(gc.input("y", (1, 3, size)), **attrs)
+            assert again.shape[2] == count
+
+
+def test_sizes_after_several_strides_are_in_one_form() -> None:
+    x = gc.input("x", (1, 3, "L"))
+    weight = np.ones((3, 3, 3), np.float32)
+    for _ in range(3):
+        x = gc.op.Conv(x, weight, strides=[2], pads=[1, 1])
+    assert x.shape[2] == dims.dim("ceiling(L/8)")
