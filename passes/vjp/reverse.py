@@ -287,7 +287,7 @@ def _products(outputs: Sequence[Tensor], matrices: Collection[Tensor]) -> list[_
         for matrix, factor, left in ((b, a, False), (a, b, True)):
             known = matrix in matrices and matrix.tensor_type.is_static and matrix.ndim == 2
             rank = factor.tensor_type.rank
-            if known and factor not in matrices and rank is not None and (rank == 1 if left else rank >= 1):
+            if known and rank is not None and (rank == 1 if left else rank >= 1):
                 found.append(_Product(node.out(), factor, matrix, left))
     return found
 

@@ -143,8 +143,16 @@ def test_scan_draws_anew_in_each_step() -> None:
 def test_scan_knows_the_values_of_captured_shapes() -> None:
     x, y = gc.input("x", ("T", "n")), gc.input("y", ("n", 2))
     flat = gc.concat([gc.constant(np.array([2])), gc.shape_of(y)[:1]])
-    _, out = gc.scan(lambda c, v: (c, gc.reshape(y, flat) * v), gc.zeros(()), x)
+    _, out = gc.scan(lambda c, v: (c, gc.reshape(y * v.sum(), flat) * v), gc.zeros(()), x)
     assert out.shape == (x.shape[0], 2, x.shape[1])
+
+
+def test_scan_copies_captured_shapes_that_are_known_numbers() -> None:
+    x, y = gc.input("x", ("T", 2, 3)), gc.input("y", (6,))
+    shape = gc.shape_of(gc.input("like", (3, 2)))
+    last, out = gc.scan(lambda c, v: (c, gc.reshape(y * v.sum(), shape)), gc.zeros(()), x)
+    assert out.shape == (x.shape[0], 3, 2)
+    assert {t.name for t in gc.graph([last, out]).inputs} == {"x", "y"}
 
 
 @pytest.mark.parametrize("length", [4, np.int64(4)])

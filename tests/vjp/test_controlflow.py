@@ -187,6 +187,16 @@ def test_gradient_of_a_scan_along_any_axes_in_any_directions(directions: Any, in
     check_grads(outputs, [h, w, v, x, y], order=2)
 
 
+def test_gradient_of_a_scan_that_stacks_its_state_along_another_axis() -> None:
+    x, h, w = real("x", 4, 3), real("h", 3), real("w", 3, 3)
+
+    def step(state: Tensor, item: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        following = gc.tanh(state @ w + item)
+        return [following], [following]
+
+    check_grads(raw_scan(step, [h], [x], scan_output_axes=[1]), [x, h, w], order=2)
+
+
 def test_gradient_of_a_scan_with_several_states_one_of_them_an_integer_one_that_is_replaced_one_that_is_kept() -> None:
     x, a, b, c = real("x", "T", 3), real("a", 3), real("b", 3), real("c", 3)
 
@@ -205,7 +215,7 @@ def test_gradient_of_a_matrix_that_multiplies_vectors_from_both_sides_and_is_use
     x, h, w, u = real("x", "T", 3), real("h", 3), real("w", 3, 3), real("u", 3, 3)
 
     def step(state: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        following = gc.tanh(w @ state + item @ w + u @ gc.sin(state) + (u * u).sum(0) * state)
+        following = gc.tanh(w @ state + item @ w + u @ gc.sin(state) + (u * state).sum(0))
         return following, w @ (gc.exp(item) @ w)
 
     last, out = gc.scan(step, h, x)
@@ -275,6 +285,15 @@ def test_reverse_steps_multiply_once_by_the_recurrent_matrix_and_leave_the_rest_
     assert body.count("MatMul") == 1
     assert body.count("Transpose") == 0
     assert len(bodies([forward])[0].outputs) == 2
+
+
+def test_reverse_steps_of_a_linear_layer_sum_up_its_bias_only() -> None:
+    x, layer = gc.input("x", ("T", "b", 3)), gc.nn.Linear(3, name="cell")
+    last, _ = gc.scan(lambda h, v: (gc.tanh(layer(h) + v), None), gc.zeros_like(x[0]), x)
+    scan = gc.graph(gc.grad(last.sum(), [layer.weight, layer.bias])).find("Scan")[-1]
+    (body,) = bodies([scan])
+    assert (body.count("MatMul"), body.count("Gemm")) == (1, 0)
+    assert [t.shape for t in body.outputs[:2]] == [last.shape, (3,)]
 
 
 def test_only_what_is_wanted_is_computed() -> None:
