@@ -14,14 +14,16 @@ import numpy as np
 
 from graphc import functional as F
 from graphc.errors import DifferentiationError, ShapeError
+from graphc.functional.closure import formal
 from graphc.ir import dims
-from graphc.ir.build import apply, constant, leaf
+from graphc.ir.build import apply, constant
 from graphc.ir.graph import leaves, substitute, topological
-from graphc.ir.node import INPUT, Node, Tensor
+from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import TensorType
-from passes.autodiff import grad, vjp
+from passes.autodiff import grad, pullback, vjp
 from passes.batching.shapes import move_axis
+from passes.flow import name_of
 from passes.vjp import is_differentiable
 from passes.vmap import vmap
 
@@ -55,17 +57,19 @@ def jvp(outputs: Tensor | Sequence[Tensor], wrt: Tensors, tangents: Any) -> Tens
     sources, directions = _paired("jvp", wrt, "tangents", tangents)
     for t in given:
         _check_differentiable("jvp", t)
-    results = _push_forward(given, sources, directions, unused="zero")
-    return results[0] if isinstance(outputs, Tensor) else results
+    cotangents = [formal(f"cotangent_{i}", t.type) for i, t in enumerate(given)]
+    changes = _transposed(given, cotangents, pullback(given, sources, cotangents), directions)
+    return changes[0] if isinstance(outputs, Tensor) else changes
 
 
-def _push_forward(
-    outputs: list[Tensor], sources: list[Tensor], directions: list[Tensor], *, unused: str
+def _transposed(
+    outputs: list[Tensor], cotangents: list[Tensor], pulled: Sequence[Tensor | None], directions: list[Tensor]
 ) -> list[Tensor]:
-    cotangents = [leaf(INPUT, f"cotangent_{i}", t.type, {}) for i, t in enumerate(outputs)]
-    transposed = vjp(outputs, sources, cotangents, unused=unused)
-    results = vjp(transposed, cotangents, directions, unused="zero")
-    return _without(cotangents, results, outputs)
+    """`J v` for the outputs, where `pulled` is `J^T u` for these cotangents u, and the directions are v."""
+    reached = [(g, v) for g, v in zip(pulled, directions, strict=True) if g is not None]
+    found = pullback([g for g, _ in reached], cotangents, [v for _, v in reached])
+    changes = [F.zeros_like(t) if g is None else g for t, g in zip(outputs, found, strict=True)]
+    return _without(cotangents, changes, outputs)
 
 
 def _without(cotangents: list[Tensor], results: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
@@ -165,12 +169,12 @@ def _jacobian(output: Tensor, t: Tensor, unused: str) -> Tensor:
     if rows == 1:
         row = vjp([output], [t], [F.ones_like(output)], unused=unused)[0]
         return _reshaped(row, [output, t])
-    if isinstance(rows, int) and isinstance(columns, int) and columns < rows:
-        tangent = leaf(INPUT, "tangent", t.type, {})
-        (change,) = _push_forward([output], [t], [tangent], unused=unused)
-        return _reshaped(move_axis(vmap(change, {tangent: _basis(t)}), 0, -1), [output, t])
-    cotangent = leaf(INPUT, "cotangent", output.type, {})
+    cotangent = formal("cotangent", output.type)
     (row,) = vjp([output], [t], [cotangent], unused=unused)
+    if isinstance(rows, int) and isinstance(columns, int) and columns < rows:
+        tangent = formal("tangent", t.type)
+        (column,) = _transposed([output], [cotangent], [row], [tangent])
+        return _reshaped(move_axis(vmap(column, {tangent: _basis(t)}), 0, -1), [output, t])
     return _reshaped(vmap(row, {cotangent: _basis(output)}), [output, t])
 
 
@@ -259,16 +263,12 @@ def _vector(name: str, t: Tensor, what: str, value: Any) -> Tensor:
     if fits and have.shape is not None and want.shape is not None:
         fits = len(have.shape) == len(want.shape) and not any(map(dims.provably_different, have.shape, want.shape))
     if not fits:
-        raise DifferentiationError(f"{name}: the {what} of {_name(t)} is {have}; expected {want}{location()}")
+        raise DifferentiationError(f"{name}: the {what} of {name_of(t)} is {have}; expected {want}{location()}")
     return v
 
 
 def _check_differentiable(name: str, t: Tensor) -> None:
     if not is_differentiable(t):
         raise DifferentiationError(
-            f"{name}: {_name(t)} is {t.type}; derivatives exist for floating-point tensors only{location()}"
+            f"{name}: {name_of(t)} is {t.type}; derivatives exist for floating-point tensors only{location()}"
         )
-
-
-def _name(t: Tensor) -> str:
-    return repr(t.name) if t.name else f"the result of {t.op} [{t.node.origin}]"

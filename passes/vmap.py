@@ -7,15 +7,16 @@ from typing import TypeVar, overload
 
 from graphc import functional as F
 from graphc.errors import BatchingError, DTypeError, GraphcError, GraphError, ShapeError
+from graphc.functional.closure import formal
 from graphc.ir import dims
-from graphc.ir.build import leaf
 from graphc.ir.graph import leaves, substitute
-from graphc.ir.node import INPUT, Tensor
+from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import TensorType
 from passes.autodiff import vjp
 from passes.batching.engine import vectorize
 from passes.batching.shapes import dim_of, repeat
+from passes.flow import name_of
 
 __all__ = ["per_example_grad", "vmap"]
 
@@ -59,18 +60,14 @@ def _check(batched: Mapping[Tensor, Tensor]) -> None:
     for t, values in batched.items():
         have, want = values.tensor_type, t.tensor_type
         if have.dtype is not want.dtype:
-            raise DTypeError(f"vmap: {_name(t)} is {want}, its batch {have}; expected the same dtype{location()}")
+            raise DTypeError(f"vmap: {name_of(t)} is {want}, its batch {have}; expected the same dtype{location()}")
         if len(values.shape) != 1 + t.ndim or any(map(dims.provably_different, values.shape[1:], t.shape)):
             raise ShapeError(
-                f"vmap: {_name(t)} is {want}, its batch {have}; expected one axis more, in front{location()}"
+                f"vmap: {name_of(t)} is {want}, its batch {have}; expected one axis more, in front{location()}"
             )
         first = values if first is None else first
         if dims.provably_different(first.shape[0], values.shape[0]):
             raise ShapeError(f"vmap: found batches of sizes {first.shape[0]} and {values.shape[0]}{location()}")
-
-
-def _name(t: Tensor) -> str:
-    return repr(t.name) if t.name else f"the result of {t.op} [{t.node.origin}]"
 
 
 @overload
@@ -104,7 +101,7 @@ def per_example_grad(
     """
     inputs = [batch_inputs] if isinstance(batch_inputs, Tensor) else list(batch_inputs)
     _check_inputs(loss, inputs)
-    rows = {x: leaf(INPUT, str(x.name), TensorType(x.dtype, (1, *x.shape[1:])), {}) for x in inputs}
+    rows = {x: formal(str(x.name), TensorType(x.dtype, (1, *x.shape[1:]))) for x in inputs}
     tensors = [wrt] if isinstance(wrt, Tensor) else list(wrt.values() if isinstance(wrt, Mapping) else wrt)
     try:
         restricted, *of_row = substitute([loss, *tensors], rows)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from graphc import functional as F
 from graphc.errors import BatchingError
-from graphc.ir.build import leaf
+from graphc.functional.closure import formal
 from graphc.ir.graph import Graph, substitute
-from graphc.ir.node import INPUT, Tensor
+from graphc.ir.node import Tensor
 from graphc.ir.types import TensorType
 from passes.batching.engine import vectorize
 from passes.batching.registry import Call, Result, Unbatched, batching
@@ -72,7 +72,7 @@ class _Body:
 def _leaf(call: Call, t: Tensor) -> Tensor:
     inner = t.tensor_type
     shape = None if inner.shape is None else (call.batch, *inner.shape)
-    return leaf(INPUT, str(t.name), TensorType(inner.dtype, shape), {})
+    return formal(str(t.name), TensorType(inner.dtype, shape))
 
 
 def _settled(call: Call, flags: list[bool], states: slice, offset: int) -> _Body:

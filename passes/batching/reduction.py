@@ -42,6 +42,11 @@ def _along_axis(call: Call) -> Sequence[Result]:
     return call.apply(call.input(0), axis=shift(call.attrs["axis"]))
 
 
+@batching("MeanVarianceNormalization")
+def _along_axes(call: Call) -> Sequence[Result]:
+    return call.apply(call.input(0), axes=[shift(a) for a in call.attrs["axes"]])
+
+
 @batching("CumSum")
 def _cum_sum(call: Call) -> Sequence[Result]:
     axis = call.common(1)

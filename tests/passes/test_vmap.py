@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from passes.batching import registry
 
 # --- the map itself -----------------------------------------------------------------------------------------------
 
@@ -31,6 +32,13 @@ def test_a_computed_tensor_can_be_batched() -> None:
     many = gc.input("many", (5, 3))
     assert gc.vmap(hidden * 2.0, {hidden: many}) == many * 2.0
     assert gc.vmap(hidden + x, {hidden: many}) == many + x
+
+
+def test_one_output_of_several_can_be_batched() -> None:
+    x, xs, firsts = gc.input("x", (4,)), gc.input("xs", ("B", 4)), gc.input("firsts", ("B", 2))
+    first, second = gc.split(x, 2)
+    doubled = gc.vmap([first * 2.0, second * 2.0], {x: xs, first: firsts})
+    assert doubled == [firsts * 2.0, gc.split(xs, 2, axis=1)[1] * 2.0]
 
 
 def test_outputs_that_do_not_depend_are_repeated_or_left_alone() -> None:
@@ -183,14 +191,16 @@ def test_every_operator_without_a_rule_is_named_with_its_line() -> None:
     places = gc.op.NonZero(x)
     sequence = gc.op.SequenceConstruct(x, gc.exp(x))
     back = gc.op.SequenceAt(sequence, np.int64(0))
+    again = gc.op.NonZero(gc.exp(back))
     with pytest.raises(
         gc.BatchingError,
-        match=rf"vmap: 3 operators cannot be applied to a batch at once{HERE}:"
+        match=rf"vmap: 4 operators cannot be applied to a batch at once{HERE}:"
         rf"\n  NonZero{HERE} -> int64\[1, .*\]: the size of its result depends on values that differ along the batch"
         rf"\n  SequenceConstruct{HERE} -> .*: it has no batching rule"
-        rf"\n  SequenceAt{HERE} -> .*: it has no batching rule$",
+        rf"\n  SequenceAt{HERE} -> .*: it has no batching rule"
+        rf"\n  NonZero{HERE} -> .*: the size of its result depends on values that differ along the batch$",
     ):
-        gc.vmap([gc.cast(places, "float32"), back], {x: xs})
+        gc.vmap([gc.cast(places, "float32"), again], {x: xs})
 
 
 @pytest.mark.parametrize(
@@ -311,3 +321,25 @@ def test_a_loss_that_needs_a_whole_batch_is_refused() -> None:
     loss = gc.mean(gc.reshape(x * w, (2, 6)))
     with pytest.raises(gc.ShapeError, match="the loss cannot be taken of one example: Reshape"):
         gc.per_example_grad(loss, w, x)
+
+
+def test_a_rule_that_returns_what_does_not_fit_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, xs = gc.input("x", (4,)), gc.input("xs", ("B", 4))
+    rule: Any = lambda call: call.input(0)[0]  # noqa: E731
+    monkeypatch.setitem(registry._RULES, "Exp", rule)
+    expected = r"the batching rule of Exp returned float32\[4\] for an output float32\[4\]"
+    with pytest.raises(gc.ShapeError, match=rf"{expected}{HERE}; expected its dtype, and one more axis"):
+        gc.vmap(gc.exp(x), {x: xs})
+
+
+def test_an_output_that_a_rule_leaves_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, xs = gc.input("x", (4,)), gc.input("xs", ("B", 4))
+    rule: Any = lambda call: call.apply(call.input(0), call.input(1))[:1]  # noqa: E731
+    monkeypatch.setitem(registry._RULES, "TopK", rule)
+    with pytest.raises(gc.BatchingError, match=rf"TopK{HERE} -> .*: its batching rule gives no output 1"):
+        gc.vmap(gc.top_k(x, 2)[1], {x: xs})
+
+
+def test_a_second_rule_for_an_operator_is_refused() -> None:
+    with pytest.raises(ValueError, match="MatMul has a batching rule already"):
+        registry.batching("MatMul")(lambda call: None)

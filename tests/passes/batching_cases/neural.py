@@ -136,7 +136,8 @@ CASES = [
     Case("LayerNormalization", "no_bias", op.LayerNormalization, (single(2, 3), single(3))),
     Case("RMSNormalization", "last", op.RMSNormalization, (single(2, 3, dims=("n", 3)), single(3))),
     Case("RMSNormalization", "axis", lambda *t: op.RMSNormalization(*t, axis=1), (single(2, 3, 4), single(3, 4))),
-    Case("MeanVarianceNormalization", "body", op.MeanVarianceNormalization, (single(2, 3, 4, 2),)),
+    Case("MeanVarianceNormalization", "plain", op.MeanVarianceNormalization, (single(2, 3, 4, 2),)),
+    Case("CenterCropPad", "function_body", lambda x: op.CenterCropPad(x, np.array([3, 2])), (single(2, 4),)),
     # attention
     Case("Attention", "plain", op.Attention, tuple([single(2, 2, 4, 3, dims=("n", 2, "t", 3))] * 3)),
     Case(
