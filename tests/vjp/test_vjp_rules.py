@@ -129,3 +129,38 @@ def _gradients(inputs: list[Tensor], outputs: list[Tensor], feeds: dict[str, Any
     gradients = gc.vjp(outputs, _differentiable(inputs), [gc.ones_like(t) for t in outputs], unused="zero")
     typed = {t: feeds[t.name].astype(t.dtype.numpy) for t in inputs if t in leaves(gradients)}
     return gc.evaluate(gradients, typed, **options)
+
+
+@pytest.mark.parametrize("ratio", [None, 0.25, 0.0])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("fed", [True, False])
+def test_dropout_passes_the_cotangents_of_kept_elements(ratio: float | None, training: bool, fed: bool) -> None:
+    x, flag = gc.input("x", ("n", 50)), gc.input("flag", (), "bool")
+    share = None if ratio is None else gc.constant(np.float32(ratio))
+    y, mask = gc.op.Dropout(x, share, flag if fed else gc.constant(np.array(training)), outputs=2)
+    feeds = {"x": np.ones((4, 50))} | ({"flag": np.array(training)} if fed else {})
+    value, kept, g = gc.evaluate([y, mask, gc.grad(y.sum(), x)], feeds)
+    np.testing.assert_array_equal(g, value)  # y is x times a factor, and x is 1
+    assert kept.all() == (not training or ratio == 0.0)
+
+
+def test_the_mean_of_more_elements_than_float16_can_count_has_a_gradient() -> None:
+    for shape in [(70_000,), ("n",)]:
+        x = gc.input("x", shape, "float16")
+        g = gc.evaluate(gc.grad(x.mean(), x), {"x": np.zeros(70_000)} if shape == ("n",) else {})
+        np.testing.assert_allclose(g, 1 / 70_000, rtol=2e-3)
+
+
+def test_a_product_with_zeros_has_the_products_of_the_others() -> None:
+    x = gc.input("x", (3, 3))
+    g = gc.grad(gc.prod(x, 1).sum(), x)
+    found = gc.evaluate(g, {"x": np.array([[2, 0, 3], [0, 0, 1], [1, 2, 4]])})
+    np.testing.assert_array_equal(found, [[0, 6, 0], [0, 0, 0], [8, 4, 2]])
+
+
+def test_extrema_share_their_cotangent_evenly() -> None:
+    x = gc.input("x", (4,))
+    found = gc.evaluate(gc.grad(x.max(), x), {"x": np.array([1, 2, 2, 0])})
+    np.testing.assert_array_equal(found, [0, 0.5, 0.5, 0])
+    both = gc.evaluate(gc.grad(gc.maximum(x, 2.0).sum(), x), {"x": np.array([1, 2, 3, 2])})
+    np.testing.assert_array_equal(both, [0, 0.5, 1, 0.5])
