@@ -79,9 +79,8 @@ def _without(cotangents: list[Tensor], results: list[Tensor], outputs: list[Tens
     """
     dependent = {u.node for u in cotangents}
     replaced: dict[Tensor, Tensor] = {}
-    sources = [
-        _of_symbolic_shapes(t) for t in (leaves(outputs), [o for node in topological(outputs) for o in node.outputs])
-    ]
+    everything = [t for node in topological(outputs) for t in node.outputs]
+    sources = [_of_symbolic_shapes(tensors) for tensors in (leaves(outputs), everything)]
     for node in topological(results):
         if any(t is not None and t.node in dependent for t in node.inputs):
             shape = _read_elsewhere(node, sources)

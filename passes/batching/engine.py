@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from graphc.errors import BatchingError, ShapeError
 from graphc.ir import build
+from graphc.ir.collector import collector_paused
 from graphc.ir.graph import topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
@@ -24,7 +25,8 @@ def vectorize(outputs: Sequence[Tensor], replacements: Mapping[Tensor, Tensor]) 
     Iterative. Raises BatchingError that names every operator that cannot be batched.
     """
     sweep = _Sweep(replacements)
-    sweep.run(outputs)
+    with collector_paused():
+        sweep.run(outputs)
     sweep.raise_problems()
     return [(sweep.new.get(t, t), t in sweep.batched) for t in outputs]
 
