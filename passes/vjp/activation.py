@@ -1,4 +1,4 @@
-"""Gradients of activation functions. At a kink the derivative is the one from the left of the ONNX definition."""
+"""Gradients of activation functions. At a kink the derivative is a one-sided one: the one that PyTorch takes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def _sigmoid(node: Node, g: Tensor) -> Contribution:
 
 @vjp("LeakyRelu")
 def _leaky_relu(node: Node, g: Tensor) -> Contribution:
-    return F.where(operand(node) >= 0.0, g, g * node.attrs["alpha"])
+    return F.where(operand(node) > 0.0, g, g * node.attrs["alpha"])
 
 
 @vjp("PRelu")
 def _prelu(node: Node, g: Tensor) -> Sequence[Contribution]:
     x, slope = operand(node), node.inputs[1]
-    return lambda: F.where(x >= 0.0, g, g * slope), lambda: F.where(x >= 0.0, 0.0, g * x)
+    return lambda: F.where(x > 0.0, g, g * slope), lambda: F.where(x > 0.0, 0.0, g * x)
 
 
 @vjp("Elu")

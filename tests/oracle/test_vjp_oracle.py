@@ -92,3 +92,31 @@ def test_fake_quantization_passes_gradients_as_torch_does() -> None:
     expected = torch.autograd.grad(quantized, tensors, torch.tensor(seeds))
     for ours, theirs in zip(found, [quantized, *expected], strict=True):
         np.testing.assert_allclose(ours, theirs.detach().numpy().reshape(ours.shape), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "kinks"),
+    [
+        (gc.relu, torch.relu, [0.0]),
+        (gc.abs, torch.abs, [0.0]),
+        (lambda x: gc.leaky_relu(x, 0.25), lambda x: torch.nn.functional.leaky_relu(x, 0.25), [0.0]),
+        (lambda x: gc.prelu(x, np.float32([0.25])), lambda x: torch.prelu(x, torch.tensor([0.25])), [0.0]),
+        (lambda x: gc.elu(x, 0.5), lambda x: torch.nn.functional.elu(x, 0.5), [0.0]),
+        (gc.selu, torch.selu, [0.0]),
+        (gc.hardsigmoid, torch.nn.functional.hardsigmoid, [-3.0, 3.0]),
+        (gc.hardswish, torch.nn.functional.hardswish, [-3.0, 3.0]),
+        (lambda x: gc.clip(x, 0.0, 1.0), lambda x: torch.clamp(x, 0.0, 1.0), [0.0, 1.0]),
+        (
+            lambda x: gc.op.ThresholdedRelu(x, alpha=0.5),
+            lambda x: torch.nn.functional.threshold(x, 0.5, 0.0),
+            [0.5],
+        ),
+        (lambda x: gc.op.Shrink(x, lambd=0.5), lambda x: torch.nn.functional.hardshrink(x, 0.5), [-0.5, 0.5]),
+    ],
+)
+def test_derivatives_at_kinks_are_those_of_torch(ours: Any, theirs: Any, kinks: list[float]) -> None:
+    x = gc.input("x", (len(kinks),))
+    found = gc.evaluate(gc.grad(ours(x).sum(), x), {"x": kinks})
+    at = torch.tensor(kinks, requires_grad=True)
+    theirs(at).sum().backward()
+    np.testing.assert_allclose(found, at.grad.numpy(), rtol=1e-6)
