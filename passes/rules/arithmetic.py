@@ -24,7 +24,7 @@ from passes.rules.match import (
 def _constant_on_the_right(node: Node) -> Tensor | None:
     """Add(c, x) -> Add(x, c), Mul(c, x) -> Mul(x, c)."""
     a, b = binary(node)
-    return apply(node.op, (b, a)).out() if a.node.is_constant and not b.node.is_constant else None
+    return None if b.node.is_constant else apply(node.op, (b, a)).out()
 
 
 @rule("Add", name="add-zero", below=KNOWN)
@@ -59,9 +59,7 @@ def _multiply_by_one(node: Node) -> Tensor | None:
 def _times_minus_one(node: Node) -> Tensor | None:
     """Mul(x, -1) -> -x, Div(x, -1) -> -x."""
     a, b = binary(node)
-    if a.dtype.kind == "u" or not same_shape(a, node.out()) or not is_value(b, -1):
-        return None
-    return F.neg(a)
+    return F.neg(a) if is_value(b, -1) and same_shape(a, node.out()) else None
 
 
 @rule("Mul", name="integer-times-zero", below=KNOWN)
@@ -77,8 +75,7 @@ def _times_zero(node: Node) -> Tensor | None:
 
 
 def _zeros(node: Node) -> Tensor | None:
-    a, b = binary(node)
-    return filled_like(node.out(), 0, (a, b)) if is_value(b, 0) or is_value(a, 0) else None
+    return next((filled_like(node.out(), 0, (x, zero)) for x, zero in both_orders(node) if is_value(zero, 0)), None)
 
 
 @rule("Sub", name="integer-minus-itself")
@@ -121,7 +118,7 @@ def _constant_times_reciprocal(node: Node) -> Tensor | None:
     """Mul(Reciprocal(x), c) -> c / x for a power of two c, which rounds once either way."""
     for a, c in both_orders(node):
         value = uniform(c)
-        if a.op == "Reciprocal" and c.node.is_constant and value is not None and is_power_of_two(value):
+        if value is not None and is_power_of_two(value):
             return F.divide(c, first(a.node))
     return None
 
@@ -143,16 +140,13 @@ def _reciprocal_of_reciprocal(node: Node) -> Tensor | None:
 def _square_of_root(node: Node) -> Tensor | None:
     """Mul(Sqrt(x), Sqrt(x)) -> x, which is NaN for negative x."""
     a, b = binary(node)
-    return first(a.node) if a == b and a.op == "Sqrt" else None
+    return first(a.node) if a == b else None
 
 
 @rule("Sqrt", name="root-of-square", below=("Mul",), fast_math=True)
 def _root_of_square(node: Node) -> Tensor | None:
     """Sqrt(x * x) -> |x|, even where x * x overflows or underflows."""
-    x = first(node)
-    if x.op != "Mul":
-        return None
-    a, b = binary(x.node)
+    a, b = binary(first(node).node)
     return F.abs(a) if a == b else None
 
 
@@ -164,7 +158,7 @@ def _small_power(node: Node) -> Tensor | None:
     """
     x, exponent = binary(node)
     value = uniform(exponent)
-    if value is None or not same_shape(x, node.out()):
+    if not same_shape(x, node.out()):
         return None
     if value == 0:
         return filled_like(node.out(), 1, (x,))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from graphc import functional as F
 from graphc.inference.elementwise import BROADCASTING
 from graphc.ir import build
@@ -10,7 +12,18 @@ from graphc.ir.constant import Constant
 from graphc.ir.dims import Shape
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
-from passes.rules.match import KNOWN, UNARY, first, is_scalar, same_shape, shape_of, uniform, with_inputs
+from passes.rules.match import (
+    KNOWN,
+    UNARY,
+    binary,
+    first,
+    is_scalar,
+    operands,
+    same_shape,
+    shape_of,
+    uniform,
+    with_inputs,
+)
 from passes.rules.views import VIEWS, peel
 
 __all__ = ["unexpanded"]
@@ -21,11 +34,16 @@ _OPERATORS = tuple(op for op in BROADCASTING if op != "BitShift")
 @rule(*_OPERATORS, name="expand-into-broadcast", below=("Expand",))
 def _expand_into_broadcast(node: Node) -> Tensor | None:
     """Mul(x, Expand(s)) -> x * s where x has the shape already; likewise other broadcasting operators."""
-    for position, t in enumerate(node.inputs):
-        if t is not None and t.op == "Expand":
-            found = with_inputs(node, position, first(t.node))
-            if found is not None:
-                return found
+    return _with_one(node, lambda t: first(t.node) if t.op == "Expand" else None)
+
+
+def _with_one(node: Node, replace: Callable[[Tensor], Tensor | None]) -> Tensor | None:
+    """The node with the first operand replaced for which that keeps the shape."""
+    for position, t in enumerate(operands(node)):
+        other = replace(t)
+        found = None if other is None else with_inputs(node, position, other)
+        if found is not None and found != node.out():
+            return found
     return None
 
 
@@ -35,43 +53,35 @@ _REARRANGING = ("Expand", "Transpose", *VIEWS)
 @rule(*_OPERATORS, "Expand", name="number-under-views", below=_REARRANGING)
 def _number_under_views(node: Node) -> Tensor | None:
     """Mul(x, Unsqueeze(Expand(s))) -> x * s for a scalar s, however it is repeated and rearranged."""
-    for position, t in enumerate(node.inputs[:1] if node.op == "Expand" else node.inputs):
-        base = t
-        while base is not None and base.op in _REARRANGING and not base.node.domain:
-            base = first(base.node)
-        if base is None or base == t or not is_scalar(base):
-            continue
-        found = with_inputs(node, position, base)
-        if found is not None:
-            return found
-    return None
+
+    def number(t: Tensor) -> Tensor | None:
+        while t.op in _REARRANGING:
+            t = first(t.node)
+        return t if is_scalar(t) else None
+
+    return _with_one(node, number)
 
 
 @rule(*_OPERATORS, name="number-for-filled", below=KNOWN)
 def _number_for_filled(node: Node) -> Tensor | None:
     """Mul(x, a tensor filled with c) -> x * c where x has the shape already."""
-    for position, t in enumerate(node.inputs):
-        if t is None or shape_of(t) == ():
-            continue
-        element = uniform(t)
-        if element is not None:
-            found = with_inputs(node, position, constant(Constant(element, t.dtype)))
-            if found is not None:
-                return found
-    return None
+
+    def number(t: Tensor) -> Tensor | None:
+        element = None if shape_of(t) == () else uniform(t)
+        return None if element is None else constant(Constant(element, t.dtype))
+
+    return _with_one(node, number)
 
 
-@rule(*_OPERATORS, name="implied-leading-axes", below=VIEWS)
+@rule(*_OPERATORS, "Expand", name="implied-leading-axes", below=VIEWS)
 def _implied_leading_axes(node: Node) -> Tensor | None:
-    """Mul(x, Unsqueeze(s, 0)) -> x * s: broadcasting puts axes of size 1 in front by itself."""
-    for position, t in enumerate(node.inputs):
-        base = None if t is None else peel(t)
-        if t is None or base is None or base == t or not _equal_but_for_leading_ones(shape_of(t), shape_of(base)):
-            continue
-        found = with_inputs(node, position, base)
-        if found is not None:
-            return found
-    return None
+    """Mul(x, Unsqueeze(s, 0)) -> x * s: broadcasting, and Expand, put axes of size 1 in front by themselves."""
+
+    def without(t: Tensor) -> Tensor | None:
+        base = peel(t)
+        return base if _equal_but_for_leading_ones(shape_of(t), shape_of(base)) else None
+
+    return _with_one(node, without)
 
 
 def _equal_but_for_leading_ones(a: Shape | None, b: Shape | None) -> bool:
@@ -87,25 +97,23 @@ def _without_leading_ones(shape: Shape) -> Shape:
 def _compute_before_expand(node: Node) -> Tensor | None:
     """Mul(Expand(s), c) -> Expand(s * c) where c does not enlarge s: fewer elements to compute."""
     target: Tensor | None = None
-    operands: list[Tensor | None] = []
-    for t in node.inputs:
-        small, shape = (t, None) if t is None else unexpanded(t)
-        operands.append(small)
-        if shape is not None and t is not None and same_shape(t, node.out()):
+    small: list[Tensor] = []
+    for t in operands(node):
+        repeated, shape = unexpanded(t)
+        small.append(repeated)
+        if shape is not None and same_shape(t, node.out()):
             target = shape
     if target is None:
         return None
-    before = build.rebuild(node, tuple(operands)).out()
-    if shape_of(before) is None or same_shape(before, node.out()):
-        return None
-    return apply("Expand", (before, target)).out()
+    before = build.rebuild(node, tuple(small)).out()
+    return None if same_shape(before, node.out()) else apply("Expand", (before, target)).out()
 
 
 def unexpanded(t: Tensor) -> tuple[Tensor, Tensor | None]:
     """What is repeated, and the shape that it is repeated to, when `t` is an Expand or a filled tensor."""
-    if t.op == "Expand" and not t.node.domain:
+    if t.op == "Expand":
         return first(t.node), t.node.inputs[1]
-    if t.op == "ConstantOfShape" and not t.node.domain:
+    if t.op == "ConstantOfShape":
         element = uniform(t)
         if element is not None:
             return constant(Constant(element, t.dtype)), first(t.node)
@@ -126,21 +134,10 @@ def _expand_of_expand(node: Node) -> Tensor | None:
     return with_inputs(node, 0, first(below.node)) if below.op == "Expand" else None
 
 
-@rule("Expand", name="expand-of-view", below=VIEWS)
-def _expand_of_view(node: Node) -> Tensor | None:
-    """Expand(Unsqueeze(x, 0), t) -> Expand(x, t)."""
-    x = first(node)
-    base = peel(x)
-    if base == x or not _equal_but_for_leading_ones(shape_of(x), shape_of(base)):
-        return None
-    return with_inputs(node, 0, base)
-
-
 @rule("Expand", name="expanded-number", below=KNOWN)
 def _expanded_number(node: Node) -> Tensor | None:
     """Expand(a constant number, t) -> ConstantOfShape(t)."""
-    x, shape = node.inputs
-    assert x is not None
+    x, shape = binary(node)
     element = uniform(x)
     if element is None:
         return None
@@ -150,10 +147,7 @@ def _expanded_number(node: Node) -> Tensor | None:
 
 
 @rule(
-    "Reshape",
-    "Unsqueeze",
-    "Squeeze",
-    "Flatten",
+    *VIEWS,
     "Transpose",
     name="view-of-filled",
     below=("ConstantOfShape", "Expand"),
@@ -161,7 +155,5 @@ def _expanded_number(node: Node) -> Tensor | None:
 def _view_of_filled(node: Node) -> Tensor | None:
     """Reshape(a tensor filled with c) -> a tensor filled with c, of static shape."""
     x = first(node)
-    if x.op not in ("ConstantOfShape", "Expand") or x.node.domain or not node.out().tensor_type.is_static:
-        return None
-    element = uniform(x)
+    element = uniform(x) if node.out().tensor_type.is_static else None
     return None if element is None else F.full_like(node.out(), element, x.dtype)

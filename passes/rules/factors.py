@@ -28,8 +28,6 @@ from passes.rules.match import (
 
 def _scaled(t: Tensor) -> tuple[Tensor, Number] | None:
     """`(x, c)` when `t` is `x * c` or `x / c` with a scalar constant c."""
-    if t.op not in ("Mul", "Div"):
-        return None
     x, c = binary(t.node)
     value = _constant(c)
     return None if value is None else (x, value)
@@ -110,13 +108,13 @@ def _any_divisor_to_factor(node: Node) -> Tensor | None:
 def _scale_the_smaller_operand(node: Node) -> Tensor | None:
     """(x * c) * s -> x * (s * c), (x * s) * c -> x * (s * c) for a power of two c and a computed scalar s."""
     for product, outer in both_orders(node):
-        if product.op != "Mul" or product.node.domain or is_scalar(product) or not is_scalar(outer):
+        if product.op != "Mul" or not is_scalar(outer):
             continue
         for x, inner in both_orders(product.node):
             if is_scalar(x) or not is_scalar(inner) or not same_shape(x, node.out()):
                 continue
             c, s = (outer, inner) if outer.node.is_constant else (inner, outer)
             value = _constant(c)
-            if value is not None and not s.node.is_constant and is_power_of_two(value) and x.dtype.is_float:
+            if value is not None and not s.node.is_constant and is_power_of_two(value):
                 return F.multiply(x, F.multiply(s, c))
     return None

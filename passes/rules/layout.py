@@ -11,7 +11,7 @@ from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType
 from passes.rewrite import rule
-from passes.rules.match import first, integers, optional, same_shape, shape_of
+from passes.rules.match import binary, first, integers, operands, optional, same_shape, shape_of
 
 
 def _permutation(node: Node) -> tuple[int, ...] | None:
@@ -34,8 +34,6 @@ def _identity_transpose(node: Node) -> Tensor | None:
 def _transpose_of_transpose(node: Node) -> Tensor | None:
     """Transpose(Transpose(x)) -> Transpose(x), or x when the second undoes the first."""
     below = first(node)
-    if below.op != "Transpose":
-        return None
     outer, inner = _permutation(node), _permutation(below.node)
     if outer is None or inner is None:
         return None
@@ -52,24 +50,24 @@ def _concat_of_one(node: Node) -> Tensor | None:
 def _concat_of_split(node: Node) -> Tensor | None:
     """Concat(*Split(x)) -> x along the same axis."""
     split = first(node).node
-    if split.op != "Split" or split.domain or node.inputs != split.outputs:
+    if node.inputs != split.outputs:
         return None
-    x = first(split)
-    return x if _axis(node, x) == _axis(split, x) else None
+    return first(split) if _axis(node) == _axis(split) else None
 
 
-def _axis(node: Node, x: Tensor) -> int:
-    axis: int = node.attrs["axis"]
-    return axis % x.ndim
+def _axis(node: Node) -> int | None:
+    """The axis of a Concat or Split counted from the front, None when the rank is not known."""
+    shape = shape_of(first(node))
+    return None if shape is None else int(node.attrs["axis"]) % len(shape)
 
 
 @rule("Split", name="split-of-concat", below=("Concat",))
 def _split_of_concat(node: Node) -> Sequence[Tensor | None] | None:
     """Split(Concat(a, b)) -> a, b where the parts are of the same sizes."""
     joined = first(node)
-    if joined.op != "Concat" or shape_of(joined) is None or _axis(node, joined) != _axis(joined.node, joined):
+    if joined.op != "Concat":
         return None
-    parts = [t for t in joined.node.inputs if t is not None]
+    parts = operands(joined.node)
     fits = len(parts) == len(node.types) and all(map(same_shape, parts, node.outputs))
     return parts if fits else None
 
@@ -98,17 +96,16 @@ def _slice_of_concat(node: Node) -> Tensor | None:
     """Slice(Concat(a, b)) from where b starts to where it ends -> b."""
     joined = first(node)
     shape = shape_of(joined)
-    starts, ends, axes = (_values(optional(node, position)) for position in (1, 2, 3))
-    if joined.op != "Concat" or shape is None or starts is None or ends is None or len(starts) != 1:
+    starts, ends = (_values(optional(node, position)) for position in (1, 2))
+    axes = [0] if optional(node, 3) is None else integers(optional(node, 3))
+    if joined.op != "Concat" or shape is None or starts is None or ends is None or axes is None or len(starts) != 1:
         return None
-    axis = axes[0] if axes is not None else 0
-    if not isinstance(axis, int) or axis % len(shape) != _axis(joined.node, joined) or not _steps_are_one(node):
+    axis = axes[0] % len(shape)
+    if axis != _axis(joined.node) or not _steps_are_one(node):
         return None
-    total = shape[axis]
-    start, end = (_position(bound, total) for bound in (starts[0], ends[0]))
+    start, end = (_position(bound, shape[axis]) for bound in (starts[0], ends[0]))
     begin: Dim = 0
-    for part in joined.node.inputs:
-        assert part is not None
+    for part in operands(joined.node):
         finish = dims.add(begin, part.shape[axis])
         if begin == start and finish == end:
             return part
@@ -135,9 +132,9 @@ def _shape_from_below(node: Node) -> Tensor | None:
     asked = node.out().values
     if asked is None or not asked.size:
         return None
-    for t in first(node).node.inputs:
-        position = None if t is None else _position_of(tuple(asked), shape_of(t) or ())
-        if t is not None and position is not None:
+    for t in operands(first(node).node):
+        position = _position_of(tuple(asked), shape_of(t) or ())
+        if position is not None:
             return _sizes(t, position, asked.size)
     return None
 
@@ -160,7 +157,7 @@ def _size_from_below(node: Node) -> Tensor | None:
     asked = node.out().values
     if asked is None:
         return None
-    found = next((t for t in first(node).node.inputs if t is not None and _size(t) == asked.item()), None)
+    found = next((t for t in operands(first(node).node) if _size(t) == asked.item()), None)
     return None if found is None else apply("Size", (found,)).out()
 
 
@@ -171,9 +168,9 @@ def _size(t: Tensor) -> Dim | None:
 @rule("Gather", name="gather-of-shape", below=("Shape",))
 def _gather_of_shape(node: Node) -> Tensor | None:
     """Gather(Shape(x), [i]) -> Shape(x, start=i, end=i+1)."""
-    shape, indices = first(node), optional(node, 1)
+    shape, indices = binary(node)
     index = integers(indices)
-    if shape.op != "Shape" or indices is None or index is None or len(index) != 1 or indices.ndim != 1:
+    if shape.op != "Shape" or index is None or len(index) != 1 or indices.ndim != 1:
         return None
     x = first(shape.node)
     rank = None if shape_of(x) is None else x.ndim

@@ -18,7 +18,7 @@ def _is_matrix(t: Tensor) -> bool:
 def _exchanged(t: Tensor) -> Tensor | None:
     """The tensor whose last two axes exchanged give `t`, None when `t` is no such transpose."""
     shape = shape_of(t)
-    if t.op != "Transpose" or t.node.domain or shape is None or len(shape) < 2:
+    if t.op != "Transpose" or shape is None:
         return None
     rank = len(shape)
     permutation = t.node.attrs.get("perm", tuple(reversed(range(rank))))
@@ -45,8 +45,6 @@ def _transpose_into_matmul(node: Node) -> Tensor | None:
 def _transpose_into_gemm(node: Node) -> Tensor | None:
     """Gemm(Transpose(a), b) -> Gemm(a, b) with the flag transA turned over; likewise transB."""
     (a, trans_a), (b, trans_b) = (_untransposed(t) for t in (first(node), _second(node)))
-    if not trans_a and not trans_b:
-        return None
     flags = {"transA": node.attrs["transA"] ^ trans_a, "transB": node.attrs["transB"] ^ trans_b}
     return apply("Gemm", (a, b, optional(node, 2)), {**node.attrs, **flags}).out()
 
@@ -114,7 +112,7 @@ def _gemm_of_negation(node: Node) -> Tensor | None:
 def _negation_of_gemm(node: Node) -> Tensor | None:
     """Neg(Gemm(a, b)) -> Gemm(a, b, alpha=-1)."""
     below = first(node)
-    if below.op != "Gemm" or optional(below.node, 2) is not None:
+    if optional(below.node, 2) is not None:
         return None
     return apply("Gemm", below.node.inputs, {**below.node.attrs, "alpha": -below.node.attrs["alpha"]}).out()
 
@@ -132,7 +130,7 @@ def _outer_product(node: Node) -> Tensor | None:
     """MatMul(a, b) -> a * b where a is a column and b is a row."""
     a, b = binary(node)
     left, right = shape_of(a), shape_of(b)
-    if left is None or right is None or len(left) < 2 or len(right) < 2 or left[-1] != 1 or right[-2] != 1:
+    if left is None or right is None or len(left) < 2 or len(right) < 2 or left[-1] != 1:
         return None
     return F.multiply(a, b)
 
@@ -151,9 +149,9 @@ def _product_with_vector(node: Node) -> Tensor | None:
         return None
     trans_a, trans_b = bool(attrs.get("transA")), bool(attrs.get("transB"))
     column, row = _as_vector(b, 0 if trans_b else 1), _as_vector(a, 1 if trans_a else 0)
-    if column is not None and trans_a and below.shape[1] == 1:
+    if column is not None and trans_a:
         return F.matmul(column, a)
-    if row is not None and not trans_b and below.shape[0] == 1:
+    if row is not None and not trans_b:
         return F.matmul(row, b)
     return None  # a @ v would do for the rest, but onnxruntime cannot multiply a matrix of no rows by a vector
 

@@ -6,7 +6,7 @@ from graphc import functional as F
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
-from passes.rules.match import KNOWN, binary, both_orders, filled_like, first, is_value, same_shape, uniform
+from passes.rules.match import KNOWN, binary, both_orders, filled_like, first, is_value, operands, same_shape, uniform
 
 
 def _three(node: Node) -> tuple[Tensor, Tensor, Tensor]:
@@ -49,7 +49,7 @@ def _nested_choice(node: Node) -> Tensor | None:
     if b.op == "Where" and b.node.inputs[0] == condition:
         b = _three(b.node)[2]
     shorter = F.where(condition, a, b)
-    return shorter if shorter != node.out() and same_shape(shorter, node.out()) else None
+    return shorter if same_shape(shorter, node.out()) else None
 
 
 @rule("And", "Or", "Xor", name="logic-with-constant", below=KNOWN)
@@ -103,8 +103,8 @@ def _only_operand(node: Node) -> Tensor | None:
 @rule("Max", "Min", name="repeated-operand")
 def _repeated_operand(node: Node) -> Tensor | None:
     """Max(x, y, x) -> Max(x, y), and Min."""
-    operands = list(dict.fromkeys(node.inputs))
-    return apply(node.op, operands).out() if len(operands) < len(node.inputs) else None
+    distinct = dict.fromkeys(operands(node))
+    return apply(node.op, list(distinct)).out() if len(distinct) < len(node.inputs) else None
 
 
 @rule("Sum", name="sum-of-two")
@@ -116,10 +116,10 @@ def _sum_of_two(node: Node) -> Tensor | None:
 @rule("Sum", name="sum-without-zeros", below=KNOWN)
 def _sum_without_zeros(node: Node) -> Tensor | None:
     """Sum(x, 0, y) -> Sum(x, y)."""
-    operands = [t for t in node.inputs if t is not None and not is_value(t, 0)]
-    if not operands or len(operands) == len(node.inputs):
+    terms = [t for t in operands(node) if not is_value(t, 0)]
+    if not terms:
         return None
-    shorter = apply("Sum", operands).out()
+    shorter = apply("Sum", terms).out()
     return shorter if same_shape(shorter, node.out()) else None
 
 

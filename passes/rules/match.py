@@ -34,6 +34,7 @@ __all__ = [
     "is_scalar",
     "is_value",
     "number_like",
+    "operands",
     "optional",
     "reduce",
     "reduced_axes",
@@ -80,6 +81,11 @@ def both_orders(node: Node) -> Iterator[tuple[Tensor, Tensor]]:
     yield b, a
 
 
+def operands(node: Node) -> tuple[Tensor, ...]:
+    """All inputs that are given."""
+    return tuple([t for t in node.inputs if t is not None])
+
+
 def optional(node: Node, position: int) -> Tensor | None:
     """An input that may be missing."""
     return node.inputs[position] if position < len(node.inputs) else None
@@ -114,11 +120,11 @@ def integers(t: Tensor | None) -> list[int] | None:
 def uniform(t: Tensor) -> Number | None:
     """The number that all elements of `t` are equal to, None when they differ or are not known."""
     node = t.node
-    while node.op == "Expand" and not node.domain:
+    while node.op == "Expand":
         node = first(node).node
     if node.is_constant:
         return _splat(node.attrs["value"].array)
-    if node.op == "ConstantOfShape" and not node.domain:
+    if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
         return 0.0 if value is None else _splat(value.array)
     return None

@@ -33,7 +33,7 @@ def _reduce_of_reduce(node: Node) -> Tensor | None:
         return None
     x = first(below.node)
     outer, inner, shape = reduced_axes(node), reduced_axes(below.node), shape_of(x)
-    if outer is None or inner is None or shape is None or not outer or not inner:
+    if outer is None or inner is None or shape is None:
         return None
     keeps = bool(node.attrs["keepdims"])
     if below.node.attrs["keepdims"]:
@@ -44,7 +44,8 @@ def _reduce_of_reduce(node: Node) -> Tensor | None:
     else:
         rest = [axis for axis in range(len(shape)) if axis not in inner]
         outer = [rest[axis] for axis in outer]
-    return reduce(node.op, x, sorted({*outer, *inner}), keeps)
+    axes = sorted({*outer, *inner})
+    return reduce(node.op, x, axes, keeps) if axes else None
 
 
 @rule("ReduceSum", name="sum-of-repeated", below=("ConstantOfShape", "Expand"))
@@ -65,9 +66,9 @@ def _mean_of_repeated(node: Node) -> Tensor | None:
 def _repeated(node: Node) -> tuple[Tensor | None, int]:
     """The tensor that the input repeats along exactly the reduced axes, and how often; None if it does not."""
     axes, shape = reduced_axes(node), shape_of(first(node))
-    s, target = unexpanded(first(node))
+    s, _ = unexpanded(first(node))
     own = shape_of(s)
-    if target is None or axes is None or shape is None or own is None:
+    if axes is None or shape is None or own is None:
         return None, 0
     padded = (1,) * (len(shape) - len(own)) + own
     count = 1
@@ -86,10 +87,7 @@ def _repeated(node: Node) -> tuple[Tensor | None, int]:
 def _keepdims_by_the_reduction(node: Node) -> Tensor | None:
     """Unsqueeze(ReduceSum(x)) -> ReduceSum(x, keepdims=1), and Squeeze the other way round."""
     below = first(node)
-    if below.op not in REDUCTIONS or below.node.domain:
-        return None
-    axes = reduced_axes(below.node)
-    if not axes:
+    if below.op not in REDUCTIONS:
         return None
     other = apply(below.op, below.node.inputs, {**below.node.attrs, "keepdims": 1 - below.node.attrs["keepdims"]}).out()
     return other if same_shape(other, node.out()) else None

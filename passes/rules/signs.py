@@ -13,7 +13,7 @@ from passes.rules.match import binary, both_orders, first, is_scalar, is_value
 
 def _negated(t: Tensor) -> Tensor | None:
     """The tensor that `t` is the negative of, None when `t` is no negation."""
-    return first(t.node) if t.op == "Neg" and not t.node.domain else None
+    return first(t.node) if t.op == "Neg" else None
 
 
 @rule("Neg", name="double-negation", below=("Neg",))
@@ -25,10 +25,7 @@ def _double_negation(node: Node) -> Tensor | None:
 @rule("Neg", name="negated-difference", below=("Sub",))
 def _negated_difference(node: Node) -> Tensor | None:
     """Neg(a - b) -> b - a."""
-    x = first(node)
-    if x.op != "Sub":
-        return None
-    a, b = binary(x.node)
+    a, b = binary(first(node).node)
     return F.subtract(b, a)
 
 
@@ -36,8 +33,6 @@ def _negated_difference(node: Node) -> Tensor | None:
 def _negated_product_with_constant(node: Node) -> Tensor | None:
     """Neg(x * c) -> x * -c, Neg(x / c) -> x / -c, Neg(c / x) -> -c / x."""
     x = first(node)
-    if x.op not in ("Mul", "Div"):
-        return None
     a, b = binary(x.node)
     minus_a, minus_b = _minus(a), _minus(b)
     if minus_b is not None:
@@ -47,7 +42,7 @@ def _negated_product_with_constant(node: Node) -> Tensor | None:
 
 def _minus(c: Tensor) -> Tensor | None:
     """The negative of a constant of one signed number, None for other tensors."""
-    if not c.node.is_constant or not is_scalar(c) or c.dtype.kind not in "fi":
+    if not c.node.is_constant or not is_scalar(c):
         return None
     return constant(Constant(-c.node.attrs["value"].array, c.dtype))
 

@@ -10,7 +10,7 @@ from graphc.ir.build import apply, constant
 from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
-from passes.rules.match import ELEMENTWISE, first, integers, same_shape, shape_of
+from passes.rules.match import ELEMENTWISE, binary, first, integers, same_shape, shape_of
 
 __all__ = ["VIEWS", "peel", "view"]
 
@@ -19,7 +19,7 @@ VIEWS = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 
 def peel(t: Tensor) -> Tensor:
     """What `t` is a view of: itself, or the tensor below its views."""
-    while t.op in VIEWS and not t.node.domain:
+    while t.op in VIEWS:
         t = first(t.node)
     return t
 
@@ -48,8 +48,7 @@ def _extra_axes(longer: Shape, shorter: Shape) -> list[int] | None:
     axes: list[int] = []
     position = 0
     for axis, d in enumerate(longer):
-        left = len(longer) - axis
-        if position < len(shorter) and d == shorter[position] and (d != 1 or left <= len(shorter) - position):
+        if position < len(shorter) and d == shorter[position]:
             position += 1
         elif d == 1:
             axes.append(axis)
@@ -108,11 +107,9 @@ def _is_absolute(node: Node) -> bool:
 @rule("Reshape", name="reshape-by-constants")
 def _reshape_by_constants(node: Node) -> Tensor | None:
     """Reshape(x, computed shape) -> the same by constants, such as (0, -1), where these say it."""
-    target = node.inputs[1]
+    x, target = binary(node)
     shape = shape_of(node.out())
-    if target is None or target.node.is_constant or shape is None:
-        return None
-    return view(first(node), shape)
+    return None if target.node.is_constant or shape is None else view(x, shape)
 
 
 @rule("Transpose", name="transpose-of-unit-axes")
@@ -135,7 +132,7 @@ def _squeeze_before_elementwise(node: Node) -> Tensor | None:
     """Squeeze(f(Unsqueeze(x), y)) -> f(x, Squeeze(y)) where this needs no view of an operand."""
     result, shape = first(node), shape_of(first(node))
     out = shape_of(node.out())
-    if result.op not in ELEMENTWISE or result.node.domain or shape is None or out is None:
+    if result.op not in ELEMENTWISE or shape is None or out is None:
         return None
     axes = _extra_axes(shape, out)
     operands = [None if t is None or axes is None else _without(t, axes, len(shape)) for t in result.node.inputs]

@@ -102,10 +102,14 @@ CASES: list[Case] = [
     ),
     refuses("expand-of-expand", lambda x, y, z: _expand(_expand(x, y), z), x="[1]", y="[n]", z="[m, 1]"),
     matches(
-        "expand-of-view", lambda x, y: _expand(gc.unsqueeze(x, 0), y), lambda x, y: _expand(x, y), x="[3]", y="[n, 3]"
+        "implied-leading-axes",
+        lambda x, y: _expand(gc.unsqueeze(x, 0), y),
+        lambda x, y: _expand(x, y),
+        x="[3]",
+        y="[n, 3]",
     ),
-    refuses("expand-of-view", lambda x, y: _expand(gc.unsqueeze(x, 1), y), x="[n]", y="[n, 3]"),
-    refuses("expand-of-view", lambda x, y: _expand(gc.unsqueeze(x, 0), y), x="[3]", y="[3]"),
+    refuses("implied-leading-axes", lambda x, y: _expand(gc.unsqueeze(x, 1), y), x="[n]", y="[n, 3]"),
+    refuses("implied-leading-axes", lambda x, y: _expand(gc.unsqueeze(x, 0), y), x="[3]", y="[3]"),
     matches("expanded-number", lambda y: _expand(gc.constant(2.0), y), lambda y: _fill(y, 2.0), y="[n, 3]"),
     matches("expanded-number", lambda y: _expand(gc.constant(F32([2, 2, 2])), y), lambda y: _fill(y, 2.0), y="[n, 3]"),
     refuses("expanded-number", lambda y: _expand(gc.constant(F32([1, 2, 3])), y), y="[n, 3]"),
@@ -113,4 +117,13 @@ CASES: list[Case] = [
     matches("view-of-filled", lambda: gc.full((200, 100), 2.0).T, lambda: gc.full((100, 200), 2.0)),
     matches("view-of-filled", lambda: gc.reshape(gc.full((200, 100), 2.0), (-1,)), lambda: gc.full((20_000,), 2.0)),
     refuses("view-of-filled", lambda y: _fill(y, 2.0).T, y="[n, 3]"),
+    matches(
+        "number-under-views",
+        lambda x, s: x * gc.unsqueeze(gc.sum(s), 0),
+        lambda x, s: x * gc.sum(s),
+        rtol=1e-5,
+        x="[n]",
+        s="[3]",
+    ),
+    refuses("number-under-views", lambda x, s: x * gc.unsqueeze(s, 1), x="[n, n]", s="[n]"),
 ]

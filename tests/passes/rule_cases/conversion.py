@@ -41,4 +41,8 @@ CASES: list[Case] = [
         x="[n, 3]",
     ),
     refuses("dropout-of-nothing", lambda x: gc.op.Dropout(x, 0.5, np.array(True)) * 0.0, rtol=1e-6, x="[n]"),
+    refuses("cast-of-cast", lambda x: _cast(_cast(x, "float32"), "string"), x="int8[n]"),
+    refuses("cast-of-cast", lambda x: _cast(_cast(x, "float8e4m3fn"), "float32"), x="float16[n]"),
+    refuses("cast-of-cast", lambda x: _cast(_cast(x, "int64"), "float32"), rtol=1e-6, x="[n]"),
+    refuses("cast-of-cast", lambda x: _cast(_cast(x, "int8"), "int32"), x="uint8[n]"),
 ]

@@ -78,4 +78,9 @@ CASES: list[Case] = [
     matches("repeated-function", lambda x: gc.floor(gc.round(x)), gc.round, x="[n]"),
     refuses("repeated-function", lambda x: gc.relu(gc.floor(x)), x="[n]"),
     refuses("repeated-function", lambda x: gc.exp(gc.exp(x)), rtol=1e-6, x="[n]"),
+    refuses("choice-of-equals", lambda c, x, y: gc.where(c, x, y), c="bool[n]", x="[n]", y="[n]"),
+    refuses("nested-choice", lambda c, d, x: gc.where(c, x, gc.where(d, 1.0, x)), c="bool[n]", d="bool[n]", x="[n]"),
+    refuses("logic-with-constant", lambda x: gc.logical_and(x, np.array([True, False, True])), x="bool[n, 3]"),
+    refuses("equal-to-itself", gc.equal, x="int64[n]", y="int64[n]"),
+    refuses("sum-without-zeros", lambda x: gc.op.Sum(gc.zeros_like(x), gc.zeros_like(x)), x="[n]"),
 ]

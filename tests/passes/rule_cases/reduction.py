@@ -80,4 +80,16 @@ CASES: list[Case] = [
         rtol=1e-5,
         x="[n, 3]",
     ),
+    refuses(
+        "reduce-of-reduce",
+        lambda x: gc.op.ReduceSum(gc.op.ReduceSum(x, noop_with_empty_axes=1), noop_with_empty_axes=1),
+        x="[n, 3]",
+    ),
+    refuses("sum-of-repeated", lambda x, y: gc.sum(_expand(x, y), 1), rtol=1e-5, x="[]", y="[4, 3]"),
+    refuses("sum-of-repeated", lambda x, y: gc.sum(_expand(x, y)), rtol=1e-5, x="[3]", y="[4, 3]"),
+    refuses(
+        "keepdims-by-the-reduction",
+        lambda x: gc.op.Reshape(x, gc.prod(gc.constant(np.array([2, 3])), keepdims=True)),
+        x="[2, 3]",
+    ),
 ]

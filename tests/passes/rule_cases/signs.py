@@ -54,4 +54,5 @@ CASES: list[Case] = [
         x="[n]",
     ),
     refuses("negation-out-of-choice", lambda c, x: gc.where(c, 1.0, -x), c="bool[n]", x="[n]"),
+    refuses("negated-product-with-constant", lambda x, s: -(x * s), x="[n]", s="[]"),
 ]

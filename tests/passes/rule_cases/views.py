@@ -63,6 +63,14 @@ CASES: list[Case] = [
     refuses(
         "reshape-by-constants", lambda x, y: gc.op.Reshape(x, gc.shape_of(y), allowzero=1), x="[n, m, 6]", y="[n, 6*m]"
     ),
+    matches(
+        "reshape-by-constants",
+        lambda x, y: gc.op.Reshape(x, gc.shape_of(y)),
+        lambda x, y: gc.reshape(x, (3, 2)),
+        sizes=(1,),
+        x="[n, 2, 3]",
+        y="[3, 2]",
+    ),
     refuses("reshape-by-constants", lambda x: gc.op.Reshape(x, _ints(-1, 6)), x="[n, 2, 3]"),
     matches("transpose-of-unit-axes", lambda x: x.T, lambda x: gc.reshape(x, (1, -1)), x="[n, 1]"),
     matches("transpose-of-unit-axes", lambda x: gc.unsqueeze(x, 0).T, lambda x: gc.unsqueeze(x, 1), x="[n]"),
@@ -97,4 +105,51 @@ CASES: list[Case] = [
     ),
     refuses("squeeze-before-elementwise", lambda x, y: gc.squeeze(gc.unsqueeze(x, 1) * y, 1), x="[n]", y="[n, 1]"),
     refuses("squeeze-before-elementwise", lambda x: gc.squeeze(gc.softmax(gc.unsqueeze(x, 1)), 1), x="[n]"),
+    matches("view-of-view", lambda x: gc.squeeze(gc.unsqueeze(gc.abs(x), 0), 0), gc.abs, x="[n, 3]"),
+    matches(
+        "view-of-view",
+        lambda x: gc.reshape(gc.reshape(x, (3, 0)), (0, 2)),
+        lambda x: gc.reshape(x, (0, 2)),
+        x="[0, 3]",
+    ),
+    matches(
+        "view-of-view",
+        lambda x: gc.op.Reshape(gc.reshape(x, (-1,)), gc.shape_of(x), allowzero=1),
+        lambda x: x,
+        x="[n, 3]",
+    ),
+    refuses(
+        "view-of-view",
+        lambda x, y: gc.unsqueeze(gc.op.Reshape(x, gc.shape_of(y), allowzero=1), 0),
+        x="[n, m]",
+        y="[m, n]",
+    ),
+    refuses(
+        "view-of-view",
+        lambda x: gc.op.Reshape(x, gc.squeeze(gc.constant(np.array([[-1, 6]])), 0)),
+        x="[n, 2, 3]",
+    ),
+    refuses(
+        "reshape-by-constants",
+        lambda x, y: gc.op.Reshape(x, gc.shape_of(y), allowzero=1),
+        x="[n, 0]",
+        y="[n, 0, 3]",
+    ),
+    refuses(
+        "reshape-by-constants",
+        lambda x, y: gc.op.Reshape(x, gc.shape_of(y), allowzero=1),
+        x="[m + 1, 6]",
+        y="[n, 2, 3]",
+    ),
+    refuses(
+        "reshape-by-constants",
+        lambda x, y: gc.op.Reshape(x, gc.shape_of(y), allowzero=1),
+        x="[n*m]",
+        y="[n, m]",
+    ),
+    refuses(
+        "squeeze-before-elementwise",
+        lambda x: gc.op.Squeeze(gc.softmax(gc.unsqueeze(x, 1)), gc.constant(np.array([0])) + 1),
+        x="[n]",
+    ),
 ]
