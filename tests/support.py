@@ -156,4 +156,16 @@ def _run(function: Callable[..., Any], arrays: Sequence[Any], shapes: Sequence[A
     results = function(*inputs)
     results = [results] if isinstance(results, Tensor) else list(results)
     feeds = {f"x{i}": a for i, a in enumerate(arrays) if f"x{i}" in gc.graph(results).feeds}
-    return list(gc.evaluate(results, feeds))
+    sizes = {
+        str(d): size for t, a in zip(inputs, arrays, strict=True) for d, size in zip(t.shape, a.shape, strict=True)
+    }
+    found = list(gc.evaluate(results, feeds))
+    for t, array in zip(results, found, strict=True):
+        inferred = [dims.evaluate(d, sizes) for d in t.shape]
+        assert len(inferred) == array.ndim
+        assert all(not isinstance(d, int) or d == n for d, n in zip(inferred, array.shape, strict=True)), (
+            t,
+            array.shape,
+        )
+        assert array.dtype == t.dtype.numpy
+    return found

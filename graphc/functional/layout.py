@@ -139,7 +139,7 @@ def _as_constants(x: Tensor, wanted: Sequence[Dim], symbolic: Sequence[int]) -> 
     own = x.tensor_type.shape or ()
     copied = [axis for axis in symbolic if axis < len(own) and own[axis] == wanted[axis]]
     inferred = [axis for axis in symbolic if axis not in copied]
-    if len(inferred) > (0 if -1 in wanted else 1):
+    if len(inferred) > 1:
         return None
     if inferred and x.tensor_type.size != dims.product(wanted):
         return None

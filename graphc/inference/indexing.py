@@ -36,52 +36,42 @@ def _slice(c: Context) -> Sequence[Shape]:
 
 
 def slice_length(size: Dim, start: Dim, end: Dim, step: Dim) -> Dim:
-    """How many elements `start:end:step` takes of an axis of `size`, as ONNX clamps them; unknown when undecidable."""
+    """How many elements `start:end:step` takes of an axis of `size`, clamped as in Python; unknown when undecidable.
+
+    `x[1:]` of `N` rows has `N - 1`, `x[5:]` has `Max(0, N - 5)`, and `x[-5:]` has `Min(5, N)`.
+    """
     if not isinstance(step, int):
         return dims.unknown()
-    if all(isinstance(v, int) for v in (size, start, end)):
-        return len(range(*slice(start, _python_end(size, end, step), step).indices(size)))
-    if isinstance(start, int) and isinstance(end, int) and step > 0 and 0 <= end <= start:
-        return 0
-    first = _bound(size, start, step, is_start=True)
-    last = _bound(size, end, step, is_start=False)
+    if isinstance(size, int) and isinstance(start, int) and isinstance(end, int):
+        stop = None if step < 0 and end < -size else end  # where -1 would be the last element to Python
+        return len(range(*slice(start, stop, step).indices(size)))
+    first, last = _position(size, start), _position(size, end)
     if first is None or last is None:
         return dims.unknown()
-    length = dims.subtract(last, first) if step > 0 else dims.subtract(first, last)
-    count = dims.ceil_div(length, abs(step))
-    if isinstance(count, int):
-        return max(count, 0)
-    return count
+    if step > 0:
+        stop = dims.minimum(size, last)
+        length = _distance(stop, dims.subtract(stop, first), first)
+    else:
+        begin = dims.minimum(first, dims.subtract(size, 1))
+        length = _distance(dims.add(begin, 1), dims.subtract(begin, last), dims.add(last, 1))
+    return dims.maximum(dims.ceil_div(length, abs(step)), 0)
 
 
-def _python_end(size: Dim, end: Dim, step: int) -> Dim | None:
-    """An end before the first element, going backwards, is None in Python (where -1 would be the last element)."""
-    return None if step < 0 and end < -size else end
-
-
-def _bound(size: Dim, index: Dim, step: int, *, is_start: bool) -> Dim | None:
-    """An index of an axis of symbolic `size` as a position from its beginning, or None when it cannot be decided.
-
-    An end is clamped to `size`, as ONNX does: `x[:5]` of `N` rows has `Min(5, N)`. A start, and an index from the end,
-    is taken to lie within the axis: `x[5:]` has `N - 5`, and `x[-5:]` has 5.
-    """
+def _position(size: Dim, index: Dim) -> Dim | None:
+    """An index counted from the beginning, None when its sign is not known."""
     if isinstance(index, int):
-        if index >= INT_MAX:
-            return size if step > 0 else dims.subtract(size, 1)
-        if index <= -INT_MAX:
-            return 0 if step > 0 else -1
-        if index < 0:
-            return dims.add(size, index)
-    difference = dims.subtract(size, index)
-    if isinstance(difference, int) and difference >= (0 if step > 0 else 1):
+        if abs(index) >= INT_MAX:
+            return size if index > 0 else -1
+        return index if index >= 0 else dims.add(size, index)
+    if index.is_nonnegative:
         return index
-    if isinstance(difference, int):
-        return size if step > 0 else dims.subtract(size, 1)
-    if not isinstance(index, int) and not index.is_nonnegative:
-        return None
-    if step < 0:
-        return dims.minimum(index, dims.subtract(size, 1)) if is_start else index
-    return index if is_start else dims.minimum(size, index)
+    return dims.add(size, index) if index.is_negative else None
+
+
+def _distance(whole: Dim, part: Dim, skipped: Dim) -> Dim:
+    """`whole - max(skipped, 0)`, where `part` is `whole - skipped`."""
+    is_sure = skipped >= 0 if isinstance(skipped, int) else skipped.is_nonnegative
+    return part if is_sure else dims.minimum(whole, part)
 
 
 @rule("Gather")

@@ -289,7 +289,7 @@ def _range(c: Context) -> Sequence[Shape]:
     if any(isinstance(b, float) and not b.is_integer() for b in (start, limit, delta)):
         return [(dims.unknown(),)]
     length = dims.subtract(*(int(b) if isinstance(b, float) else b for b in (limit, start)))
-    return [(dims.ceil_div(length, int(delta)),)]
+    return [(dims.maximum(dims.ceil_div(length, int(delta)), 0),)]
 
 
 @rule("EyeLike")

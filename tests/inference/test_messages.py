@@ -170,6 +170,7 @@ def test_symbolic_shapes_that_may_fit_are_accepted() -> None:
     assert (a @ b).shape == (a.shape[0], b.shape[1])
     assert str((a + b).shape) == "(Max(L, N), Max(K, M))"
     assert op.Gemm(a, b, gc.input("c", ("P",))).shape == (a.shape[0], b.shape[1])
+    assert gc.concat([a, zeros(3, 2)], axis=1).shape[0] == 3
     assert gc.concat([a, b], axis=1).shape[1] == a.shape[1] + b.shape[1]  # type: ignore[operator]
 
 

@@ -103,6 +103,7 @@ CASES: dict[str, tuple[Callable[[], Tensor], tuple[Any, ...]]] = {
     "tile by a size": (lambda: op.Tile(gc.input("r", (1, 4)), joined(size(x, 0), 2)), ("N", 8)),
     "range over a size": (lambda: op.Range(np.int64(0), size(x, 2), np.int64(1)), ("H",)),
     "every second of a size": (lambda: op.Range(np.int64(0), size(x, 2), np.int64(2)), ("(H+1)//2",)),
+    "range between sizes": (lambda: op.Range(np.int64(5), size(x, 2), np.int64(1)), ("Max(0, H - 5)",)),
     "zeros of a shape": (lambda: op.ConstantOfShape(op.Shape(x)), ("N", 3, "H", "W")),
     "pad by computed amounts": (
         lambda: op.Pad(x, op.Concat(vector(0, 0), op.Shape(x, start=2), vector(0, 0, 0, 1), axis=0)),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import graphc as gc
-from graphc.errors import GraphError, ShapeError
+from graphc.errors import GraphError, OperatorError, ShapeError
 from graphc.ir.graph import Graph, first_difference, leaves, topological
 
 x = gc.input("x", ("N", 4))
@@ -185,6 +185,13 @@ def test_substitution_of_one_output_leaves_the_others() -> None:
 def test_substitution_checks_shapes_again() -> None:
     with pytest.raises(ShapeError, match=r"MatMul: shapes \(N, 5\) and \(4, 3\) do not fit"):
         gc.substitute([logits], {x: gc.input("x", ("N", 5))})
+
+
+def test_substitution_does_not_change_the_number_of_outputs() -> None:
+    sizes = gc.constant(np.array([1, 3]))
+    first, second = gc.op.Split(x, sizes, axis=1)
+    with pytest.raises(OperatorError, match="Split: outputs=2, but it has 3 outputs"):
+        gc.substitute([first, second], {sizes: gc.constant(np.array([1, 1, 2]))})
 
 
 def test_substitution_keeps_names_and_origins() -> None:
