@@ -36,10 +36,10 @@ def simplify(graph: Graph | Tensor | Sequence[Tensor], *, fast_math: bool = Fals
 
     Elementwise results stay the same bits, except for the sign of zeros, for overflow or underflow of an intermediate
     result, and for `Pow(-inf, 0.5)`. The order in which reductions and matrix products add up is not kept: their
-    results may be rounded otherwise. `fast_math=True` also allows what is true of real numbers but not always of
-    floating-point ones: `x * 0` becomes 0 even if x is NaN, and constant factors are joined although that rounds
-    differently. Loops that run the same steps are merged. The graph itself is returned when there is nothing to
-    simplify.
+    results may be rounded otherwise; what is computed of constants alone is rounded as by NumPy. `fast_math=True` also
+    allows what is true of real numbers but not always of floating-point ones: `x * 0` becomes 0 even if x is NaN, and
+    constant factors are joined although that rounds differently. Loops that run the same steps are merged. The graph
+    itself is returned when there is nothing to simplify.
     """
     rules = _rules(fast_math)
     if isinstance(graph, Graph):

@@ -90,8 +90,10 @@ def _inferred(n: Node) -> tuple[Type, ...]:
 
 def _agree(a: Type, b: Type) -> bool:
     """Whether two types are equal; an unknown dimension equals every other."""
+    if not isinstance(a, TensorType) and not isinstance(b, TensorType):
+        return type(a) is type(b) and _agree(a.element, b.element)
     if not isinstance(a, TensorType) or not isinstance(b, TensorType):
-        return a == b
+        return False
     if a.shape is None or b.shape is None:
         return a.dtype is b.dtype
     return a.dtype is b.dtype and len(a.shape) == len(b.shape) and all(map(_may_equal, a.shape, b.shape))

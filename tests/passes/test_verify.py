@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import graphc as gc
@@ -38,6 +39,7 @@ def test_a_graph_that_is_well_made_passes() -> None:
 def test_unknown_dimensions_pass_although_inference_names_them_anew() -> None:
     x = gc.input("x", ("n",))
     verify(gc.graph(gc.exp(gc.take(x, gc.squeeze(gc.op.NonZero(x), 0)))))
+    verify(gc.graph(gc.op.SplitToSequence(x, np.array([1, 2]))))
 
 
 def test_bodies_are_verified_too() -> None:
