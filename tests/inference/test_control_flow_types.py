@@ -146,7 +146,7 @@ def test_a_sequence_is_mapped_element_by_element() -> None:
 def test_bodies_that_do_not_fit_are_told(build: Callable[[], object], message: str) -> None:
     with pytest.raises((ShapeError, OperatorError), match=message) as caught:
         build()
-    assert "[test_controlflow.py:" in str(caught.value)
+    assert "[test_control_flow_types.py:" in str(caught.value)
 
 
 def test_equal_bodies_are_compared_by_structure() -> None:
