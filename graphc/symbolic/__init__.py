@@ -1,0 +1,1 @@
+"""The bridge to sympy: operators as formulas, formulas as graphs, graphs as formulas."""
