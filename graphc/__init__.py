@@ -155,6 +155,8 @@ _LAZY = {
         "var",
     ),
     "graphc.serial.text": ("parse",),
+    "graphc.symbolic.elementwise": ("elementwise",),
+    "graphc.symbolic.lift": ("latex", "to_sympy"),
     "passes.flow": ("can_differentiate",),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
     "passes.loops": ("unroll",),

@@ -154,6 +154,9 @@ from graphc.ir.node import Tensor as Tensor
 from graphc.ir.types import DType as DType
 from graphc.ir.types import TensorType as TensorType
 from graphc.serial.text import parse as parse
+from graphc.symbolic.elementwise import elementwise as elementwise
+from graphc.symbolic.lift import latex as latex
+from graphc.symbolic.lift import to_sympy as to_sympy
 from passes.autodiff import grad as grad
 from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
