@@ -36,12 +36,14 @@ from graphc.functional import broadcast_to as broadcast_to
 from graphc.functional import cast as cast
 from graphc.functional import ceil as ceil
 from graphc.functional import celu as celu
+from graphc.functional import checkpoint as checkpoint
 from graphc.functional import clip as clip
 from graphc.functional import concat as concat
 from graphc.functional import cond as cond
 from graphc.functional import cos as cos
 from graphc.functional import cosh as cosh
 from graphc.functional import cumsum as cumsum
+from graphc.functional import custom_vjp as custom_vjp
 from graphc.functional import divide as divide
 from graphc.functional import einsum as einsum
 from graphc.functional import elu as elu
@@ -125,6 +127,8 @@ from graphc.functional import square as square
 from graphc.functional import squeeze as squeeze
 from graphc.functional import stack as stack
 from graphc.functional import std as std
+from graphc.functional import stop_gradient as stop_gradient
+from graphc.functional import straight_through as straight_through
 from graphc.functional import subtract as subtract
 from graphc.functional import sum as sum
 from graphc.functional import swapaxes as swapaxes

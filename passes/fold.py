@@ -37,7 +37,7 @@ def fold_constants(graph: Graph) -> Graph:
 @rule(ANY, name="fold-constants")
 def FOLD_CONSTANTS(node: Node) -> Sequence[Tensor | None] | None:
     """Any operator of constants -> a constant; likewise small integer results, such as of Shape, that are known."""
-    if node.is_constant or node.uid or node.op in _CONTROL_FLOW:
+    if node.is_constant or node.is_call or node.uid or node.op in _CONTROL_FLOW:
         return None
     if node.values is not None and len(node.types) == 1:
         known = _known_integers(node.values[0])

@@ -274,7 +274,7 @@ class _Sweep:
             final[node] = (Tensor(node, 0),)
             return None
         inputs = tuple([None if t is None else final[t.node][t.index] for t in node.inputs])
-        attrs = self._rewritten_bodies(node) if node.op in _WITH_BODIES else None
+        attrs = self._rewritten_bodies(node) if node.op in _WITH_BODIES or node.is_call else None
         if attrs is None:
             source = build.rebuild(node, inputs)
         else:

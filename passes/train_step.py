@@ -9,6 +9,7 @@ import numpy as np
 
 from graphc.errors import DifferentiationError, GraphError
 from graphc.ir.build import input, parameter
+from graphc.ir.call import inline
 from graphc.ir.graph import Graph, graph, leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit, location
@@ -82,7 +83,7 @@ def train_step(
     evaluation = graph(outputs, name="evaluation")
     feeds = [t for t in evaluation.inputs if t.node.is_input]
     step = graph(outputs, [*feeds, rate], updates=updates, name="train_step")
-    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots)
+    return TrainStep(pipeline(inline(step)), pipeline(inline(evaluation)), optimizer, trained, slots)
 
 
 def _trained(loss: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from graphc.ir import graph as graphs
+from graphc.ir.call import inline
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 
@@ -18,8 +19,12 @@ def as_graph(outputs: Outputs, *, named: bool = False) -> Graph:
     """The graph that computes `outputs`, without updates, its fed inputs first.
 
     With `named`, its outputs bear the names of a dictionary; without, a dictionary may use the names of inputs, as that
-    of gradients by parameter does. Raises GraphError.
+    of gradients by parameter does. Calls are replaced by their bodies. Raises GraphError.
     """
+    return inline(_closed(outputs, named))
+
+
+def _closed(outputs: Outputs, named: bool) -> Graph:
     if isinstance(outputs, Graph):
         if not outputs.updates:
             return outputs

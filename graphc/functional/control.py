@@ -9,13 +9,14 @@ Arguments and results may be tensors, or nested tuples, lists and dictionaries o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from graphc.errors import DTypeError, GraphError, ShapeError
 from graphc.functional.closure import close, formal, varying
 from graphc.functional.elementwise import as_tensor, cast
 from graphc.functional.layout import arange
+from graphc.functional.nested import flatten, formals, restore, structure
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.graph import Graph, topological
@@ -28,53 +29,6 @@ __all__ = ["cond", "fori_loop", "scan", "while_loop"]
 
 _COUNT = TensorType(as_dtype("int64"), ())
 _TRUTH = TensorType(as_dtype("bool"), ())
-
-
-# --- nested values ------------------------------------------------------------------------------------------------
-
-
-def _flatten(value: Any) -> list[Tensor]:
-    """The tensors of a nested value, in order."""
-    if value is None:
-        return []
-    if isinstance(value, Mapping):
-        return [t for key in _keys(value) for t in _flatten(value[key])]
-    if isinstance(value, (tuple, list)):
-        return [t for v in value for t in _flatten(v)]
-    return [as_tensor(value)]
-
-
-def _keys(value: Mapping[Any, Any]) -> list[Any]:
-    return sorted(value, key=str)
-
-
-def _restore(like: Any, tensors: list[Tensor]) -> Any:
-    """Tensors, consumed from the front, in the structure of `like`."""
-    if like is None:
-        return None
-    if isinstance(like, Mapping):
-        found = {key: _restore(like[key], tensors) for key in _keys(like)}
-        return {key: found[key] for key in like}
-    if isinstance(like, tuple) and hasattr(like, "_fields"):  # a named tuple
-        return type(like)(*[_restore(v, tensors) for v in like])
-    if isinstance(like, (tuple, list)):
-        return type(like)([_restore(v, tensors) for v in like])
-    return tensors.pop(0)
-
-
-def _structure(value: Any) -> Any:
-    """What tells two nested values apart, but for the tensors."""
-    if isinstance(value, Mapping):
-        return {key: _structure(v) for key, v in value.items()}
-    if isinstance(value, (tuple, list)):
-        return (type(value), *map(_structure, value))
-    return value if value is None else "tensor"
-
-
-def _formals(value: Any, name: str, names: Names) -> tuple[list[Tensor], Any]:
-    """New inputs for the tensors of a nested value, as a list and nested."""
-    made = [formal(names.unique(t.name or name), t.type) for t in _flatten(value)]
-    return made, _restore(value, list(made))
 
 
 # --- choice -------------------------------------------------------------------------------------------------------
@@ -105,11 +59,11 @@ def cond(predicate: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any
         error = DTypeError if chosen.dtype is not _TRUTH.dtype else ShapeError
         raise error(f"cond: the predicate is {chosen.type}; expected bool[]{location()}. Compare, as in x.sum() > 0.")
     since, names = new_uid(), Names()
-    inputs, nested = _formals(operands, "operand", names)
+    inputs, nested = formals(operands, "operand", names)
     results = then_fn(*nested), else_fn(*nested)
-    if _structure(results[0]) != _structure(results[1]):
+    if structure(results[0]) != structure(results[1]):
         raise GraphError(f"cond: then_fn returns {results[0]!r} and else_fn {results[1]!r}; expected alike{location()}")
-    then, other = _flatten(results[0]), _flatten(results[1])
+    then, other = flatten(results[0]), flatten(results[1])
     if not then:
         raise GraphError(f"cond: the functions return {results[0]!r}; expected at least one tensor{location()}")
     own = varying([*then, *other], inputs, since)
@@ -119,13 +73,13 @@ def cond(predicate: Any, then_fn: Callable[..., Any], else_fn: Callable[..., Any
         return node in own or not (node.is_leaf or node.uid or node in shared)
 
     closed = close([*then, *other], stays, names)
-    formals = [*inputs, *closed.inner]
+    taken = [*inputs, *closed.inner]
     branches = {
-        "then_branch": Graph(formals, closed.outputs[: len(then)], name="then"),
-        "else_branch": Graph(formals, closed.outputs[len(then) :], name="else"),
+        "then_branch": Graph(taken, closed.outputs[: len(then)], name="then"),
+        "else_branch": Graph(taken, closed.outputs[len(then) :], name="else"),
     }
-    made = apply("If", (chosen, *_flatten(operands), *closed.captured), branches)
-    return _restore(results[0], list(made.outputs))
+    made = apply("If", (chosen, *flatten(operands), *closed.captured), branches)
+    return restore(results[0], list(made.outputs))
 
 
 # --- loops --------------------------------------------------------------------------------------------------------
@@ -157,7 +111,7 @@ def scan(
         DTypeError: the state changes its dtype.
         GraphError: the state changes its structure, or there is neither `xs` nor `length`.
     """
-    whole = _flatten(xs)
+    whole = flatten(xs)
     for t in whole:
         if t.ndim == 0:
             raise ShapeError(f"scan: xs holds a scalar, {t!r}; expected at least one axis{location()}")
@@ -165,16 +119,16 @@ def scan(
         found = "both xs and length" if whole else "neither xs nor length"
         raise GraphError(f"scan: found {found}; expected one of them{location()}")
     since, names = new_uid(), Names()
-    states, carry = _formals(init, "carry", names)
+    states, carry = formals(init, "carry", names)
     slices = [formal(names.unique("slice"), TensorType(t.dtype, t.shape[1:])) for t in whole]
-    returned = fn(carry, _restore(xs, list(slices)))
+    returned = fn(carry, restore(xs, list(slices)))
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise GraphError(f"scan: fn returned {returned!r}; expected the pair (carry, y){location()}")
     following = _same_state("scan", init, returned[0])
     if not whole:  # ONNX counts the steps by what it scans
         whole = [arange(as_tensor(length))]
         slices = [formal(names.unique("step"), _COUNT)]
-    results = [*following, *_flatten(returned[1])]
+    results = [*following, *flatten(returned[1])]
     own = varying(results, [*states, *slices], since)
     closed = close(results, own.__contains__, names)
     body = Graph([*states, *slices, *closed.inner], closed.outputs, name="step")
@@ -186,8 +140,8 @@ def scan(
         "scan_input_directions": [1] * len(whole) if reverse else None,
         "scan_output_directions": [1] * outputs if reverse and outputs else None,
     }
-    made = list(apply("Scan", (*_flatten(init), *whole, *closed.captured), attrs).outputs)
-    return _restore(init, made[: len(states)]), _restore(returned[1], made[len(states) :])
+    made = list(apply("Scan", (*flatten(init), *whole, *closed.captured), attrs).outputs)
+    return restore(init, made[: len(states)]), restore(returned[1], made[len(states) :])
 
 
 def fori_loop(count: Any, fn: Callable[[Any, Any], Any], init: Any) -> Any:
@@ -235,7 +189,7 @@ def while_loop(
         return _truth(predicate(following)), following
 
     trips = None if limit is None else cast(as_tensor(limit), "int64")
-    return _loop("while_loop", trips, _truth(predicate(_restore(init, _flatten(init)))), step, init)
+    return _loop("while_loop", trips, _truth(predicate(restore(init, flatten(init)))), step, init)
 
 
 def _truth(value: Any) -> Tensor:
@@ -255,7 +209,7 @@ def _loop(
     since, names = new_uid(), Names()
     iteration = formal(names.unique("iteration"), _COUNT)
     going = formal(names.unique("condition"), _TRUTH)
-    states, carry = _formals(init, "carry", names)
+    states, carry = formals(init, "carry", names)
     again, returned = step(iteration, carry)
     following = _same_state(caller, init, returned)
     results = [constant(True) if again is None else again, *following]
@@ -263,19 +217,19 @@ def _loop(
     closed = close(results, own.__contains__, names)
     body = Graph([iteration, going, *states, *closed.inner], closed.outputs, name="step")
     attrs = {"body": body, "captures": len(closed.captured)}
-    made = apply("Loop", (count, condition, *_flatten(init), *closed.captured), attrs)
-    return _restore(init, list(made.outputs))
+    made = apply("Loop", (count, condition, *flatten(init), *closed.captured), attrs)
+    return restore(init, list(made.outputs))
 
 
 def _same_state(caller: str, before: Any, after: Any) -> Sequence[Tensor]:
     """The tensors of the state after a step, which must be like those before."""
-    if _structure(before) != _structure(after):
+    if structure(before) != structure(after):
         raise GraphError(
             f"{caller}: the carried state is {before!r} before a step and {after!r} after it; expected the same "
             f"structure{location()}"
         )
-    found = _flatten(after)
-    for old, new in zip(_flatten(before), found, strict=True):
+    found = flatten(after)
+    for old, new in zip(flatten(before), found, strict=True):
         a, b = old.tensor_type, new.tensor_type
         if a.dtype is not b.dtype:
             raise DTypeError(f"{caller}: the carried state is {a} before a step and {b} after it{location()}. Cast it.")

@@ -12,7 +12,7 @@ import numpy as np
 from graphc.errors import OperatorError, ShapeError
 from graphc.ir.constant import Constant
 from graphc.ir.dims import Dim, Shape
-from graphc.ir.node import Tensor, Values
+from graphc.ir.node import FUNCTION_DOMAIN, Tensor, Values
 from graphc.ir.origin import location
 from graphc.ir.schema import OpSpec, output_dtypes
 from graphc.ir.types import DType, TensorType, Type
@@ -167,6 +167,10 @@ _SHAPE_READERS = frozenset({"Shape", "Size"})
 def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
     spec = context.spec
     found = _RULES.get(spec.name) if spec.domain == "" else None
+    if spec.domain == FUNCTION_DOMAIN:
+        from graphc.ir.call import result_types
+
+        return result_types(context.attrs["body"], context.inputs)
     if found is None:
         return _fallback(context, dtypes)
     try:
@@ -244,6 +248,8 @@ def constant_values(value: Constant) -> tuple[Values | None, ...] | None:
 def count_outputs(spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mapping[str, Any], asked: int | None) -> int:
     """How many outputs an operator with a variable number has. Raises OperatorError when nothing tells."""
     _load()
+    if spec.domain == FUNCTION_DOMAIN:
+        return len(attrs["body"].outputs)
     counter = _OUTPUT_COUNTS.get(spec.name)
     found = counter(Context(spec, inputs, attrs, asked or 0)) if counter else None
     if found is None:

@@ -21,11 +21,13 @@ from graphc.ir.types import DType, TensorType, Type
 if TYPE_CHECKING:
     from graphc.ir.origin import Origin
 
-__all__ = ["INPUT", "IR_DOMAIN", "PARAMETER", "Key", "Node", "Tensor", "Values"]
+__all__ = ["FUNCTION_DOMAIN", "INPUT", "IR_DOMAIN", "PARAMETER", "Key", "Node", "Tensor", "Values"]
 
 IR_DOMAIN = "graphc.ir"
 INPUT = "Input"
 PARAMETER = "Parameter"
+FUNCTION_DOMAIN = "graphc.function"
+"""Nodes of this domain apply a graph, their attribute `body`; see :mod:`graphc.ir.call`."""
 
 Values = NDArray[np.object_]
 """The symbolic elements of a small integer tensor: an object array of dimensions."""
@@ -81,6 +83,11 @@ class Node:
     def is_leaf(self) -> bool:
         """True for inputs and parameters."""
         return self.domain == IR_DOMAIN
+
+    @property
+    def is_call(self) -> bool:
+        """True for a call of a graph, the attribute `body`; see :mod:`graphc.ir.call`."""
+        return self.domain == FUNCTION_DOMAIN
 
     @property
     def is_constant(self) -> bool:

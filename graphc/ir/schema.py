@@ -16,7 +16,7 @@ import onnx.defs
 
 from graphc.errors import DTypeError, OperatorError
 from graphc.ir.constant import Constant
-from graphc.ir.node import Tensor
+from graphc.ir.node import FUNCTION_DOMAIN, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
@@ -109,7 +109,10 @@ def spec(name: str, domain: str = "") -> OpSpec:
     """The OpSpec of an operator. Raises OperatorError, with the nearest names, for an unknown one.
 
     Values that the bodies of If, Loop and Scan capture are trailing inputs here (`graphc/inference/controlflow.py`).
+    Any name is that of an operator of the domain `graphc.function` (`graphc/ir/call.py`).
     """
+    if domain == FUNCTION_DOMAIN:
+        return _call(name)
     try:
         schema = onnx.defs.get_schema(name, OPSET if domain == "" else onnx.defs.onnx_opset_version(), domain)
     except onnx.defs.SchemaError:
@@ -157,6 +160,21 @@ def spec(name: str, domain: str = "") -> OpSpec:
         tuple(a.name for a in attributes.values() if a.required),
         name in _STRUCTURAL or schema.node_determinism != onnx.defs.OpSchema.NodeDeterminism.NonDeterministic,
         schema.doc,
+    )
+
+
+def _call(name: str) -> OpSpec:
+    """The OpSpec of calls of a graph: any number of inputs and outputs of any types."""
+    anything = frozenset(t for p in onnx.defs.get_schema("Identity", OPSET).inputs for t in p.types)
+    value = (Parameter("values", "V", False, True, False, anything),)
+    attributes = {
+        "body": AttrSpec("body", "GRAPH", True, None),
+        "gradient": AttrSpec("gradient", "GRADIENT", False, None),
+    }
+    doc = "Applies the graph `body`; `gradient` says how it is differentiated."
+    return OpSpec(
+        *(name, FUNCTION_DOMAIN, 1, value, value, 0, VARIADIC, 1, VARIADIC),
+        *(attributes, {}, (), ("body",), True, doc),
     )
 
 
@@ -233,6 +251,12 @@ def _many(one: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
     return normalize_all
 
 
+def _gradient(value: Any) -> Any:
+    if callable(value) or value in ("stop", "recompute"):
+        return value
+    raise TypeError
+
+
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "INT": (_int, "an integer"),
     "FLOAT": (_float, "a number in the range of float32"),
@@ -245,6 +269,7 @@ _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "STRINGS": (_many(_string), "a sequence of strings"),
     "TENSORS": (_many(_tensor), "a sequence of arrays"),
     "GRAPHS": (_many(_graph), "a sequence of graphs"),
+    "GRADIENT": (_gradient, "a gradient rule, 'stop' or 'recompute'"),
 }
 
 

@@ -10,6 +10,7 @@ import onnx
 
 import graphc
 from graphc.errors import ExportError, StateError
+from graphc.ir.call import inline
 from graphc.ir.collector import collector_paused
 from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
@@ -56,6 +57,7 @@ def to_model(
     """
     if opset is not None and not MIN_OPSET <= opset <= OPSET:
         raise ExportError(f"export: opset={opset}; expected {MIN_OPSET} to {OPSET}, or None for the lowest{location()}")
+    graph = inline(graph)
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
     exporter = _Exporter(model.graph, opset or OPSET)
     with collector_paused():

@@ -199,6 +199,8 @@ def _attribute_text(name: str, kind: str, value: Any) -> str:
     if isinstance(value, Constant):
         small = value.array.ndim <= 1 and value.array.size <= _INLINE
         return _constant_text(value) if small else repr(value)
+    if kind == "GRADIENT":
+        return value if isinstance(value, str) else "custom"
     if kind == "INT" and name in DTYPE_ATTRIBUTES:
         return as_dtype(value).name
     text = literals.attribute(name, kind, value)

@@ -12,6 +12,7 @@ import numpy as np
 
 from graphc.errors import ExportError
 from graphc.ir import dims
+from graphc.ir.call import inline
 from graphc.ir.constant import Constant
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Node, Tensor
@@ -48,8 +49,11 @@ def to_python(graph: Graph) -> str:
     no source can repeat, and come out equal in structure only: random operators, control flow (whose bodies have inputs
     of their own), and constants of more than 1,024 bytes.
 
+    Calls (of `gc.checkpoint`, `gc.stop_gradient` and user-defined gradients) are written as what they compute.
+
     Raises ExportError for a parameter whose initializer is of a class outside `graphc.nn.init`.
     """
+    graph = inline(graph)
     source = _Source()
     arguments = [source.name(str(t.name)) for t in graph.inputs]
     values = {t.node: [name] for t, name in zip(graph.inputs, arguments, strict=True)}

@@ -181,6 +181,10 @@ def _load() -> None:
 
 def rule_of(node: Node) -> Rule | None:
     """The rule for a node's operator, None when there is none."""
+    if node.is_call:
+        from passes.batching.function import batch_call
+
+        return batch_call
     return rules().get(node.op) if node.domain == "" else None
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "receivers",
     "rule_of",
     "rules",
+    "selective",
     "support",
     "vjp",
     "widened",
@@ -108,6 +109,12 @@ def vjp(*operators: str, selective: bool = False) -> Callable[[Rule], Rule]:
     return register
 
 
+def selective(rule: Rule) -> Rule:
+    """Declare that a rule takes the keyword `wanted`, see :func:`vjp`."""
+    _SELECTIVE.add(rule)
+    return rule
+
+
 def rules() -> Mapping[str, Rule]:
     """Every registered rule by operator."""
     _load()
@@ -122,6 +129,10 @@ def _load() -> None:
 
 def rule_of(node: Node) -> Rule | None:
     """The rule for a node's operator, or for its function body; None when it has neither."""
+    if node.is_call:
+        from passes.vjp.call import rule_of_call
+
+        return rule_of_call(node)
     if node.domain != "":
         return None
     return rules().get(node.op) or (vjp_of_body if has_body(node.op) and node.op not in _MISSING else None)
@@ -146,6 +157,8 @@ def support(op: str) -> Literal["rule", "body", "none", "missing"]:
 
 def nondifferentiable(node: Node) -> str | None:
     """Why the operator of a node has no gradient by its nature, None when it is not one of those."""
+    if node.is_call:
+        return "its gradient is stopped" if node.attrs.get("gradient") == "stop" else None
     return _REASON.get(node.op) if node.domain == "" else None
 
 
