@@ -166,7 +166,7 @@ def _check_rules(flow: Flow, outputs: Sequence[Tensor]) -> None:
     missing = flow.without_rule(outputs)
     if missing:
         many = len(missing) > 1
-        lines = "".join(f"\n  {n.op} [{n.origin}] -> {', '.join(map(str, n.types))}" for n in missing)
+        lines = "".join(f"\n  {path} [{n.origin}] -> {', '.join(map(str, n.types))}" for path, n in missing)
         raise DifferentiationError(
             f"grad: {len(missing)} operator{'s' if many else ''} between the output and the inputs "
             f"{'have' if many else 'has'} no gradient rule{location()}:{lines}\n"

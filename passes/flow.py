@@ -37,9 +37,7 @@ def can_differentiate(
     sources = [wrt] if isinstance(wrt, Tensor) else list(wrt.values() if isinstance(wrt, Mapping) else wrt)
     order = topological(given)
     flow = Flow(order, [t for t in sources if is_differentiable(t)])
-    found = [
-        Obstacle(n, " -> ".join(["…", n.op]), "the operator has no gradient rule") for n in flow.without_rule(given)
-    ]
+    found = [Obstacle(n, f"… -> {path}", "the operator has no gradient rule") for path, n in flow.without_rule(given)]
     arrives = flow.reached(given)
     present = set(order)
     for t in sources:
@@ -53,19 +51,32 @@ def can_differentiate(
 
 
 class Flow:
-    """The nodes that a gradient passes between the nodes of `order` (topological) and the tensors `wrt`."""
+    """The nodes that a gradient passes between the nodes of `order` (topological) and the tensors `wrt`.
+
+    A node with bodies (If, Scan, Loop, a call) is passed when a gradient passes one of them; `inner` has the flows in
+    the bodies of these nodes.
+    """
 
     def __init__(self, order: list[Node], wrt: Sequence[Tensor]) -> None:
         self.order = order
         self.wanted = set(wrt)
         self.sources = {t.node for t in wrt}
         self.passed: set[Node] = set()
+        self.inner: dict[Node, list[Inner]] = {}
         for node in order:
             for t in receivers(node):
                 if t is not None and self.leads_to_wrt(t):
-                    if passes_gradient(node):
+                    if self._passes(node):
                         self.passed.add(node)
                     break
+
+    def _passes(self, node: Node) -> bool:
+        if not passes_gradient(node):
+            return False
+        found = inner_flows(node, [t is not None and self.leads_to_wrt(t) for t in node.inputs])
+        if found:
+            self.inner[node] = found
+        return not found or any(map(Inner.is_open, found))
 
     def leads_to_wrt(self, t: Tensor) -> bool:
         """Whether a cotangent of `t` is of use: `t` is wanted, or depends on what is."""
@@ -80,12 +91,65 @@ class Flow:
                 found.update(t.node for t in receivers(node) if t is not None and t.node in self.passed)
         return found
 
-    def without_rule(self, outputs: Sequence[Tensor]) -> list[Node]:
-        """The nodes between `outputs` and `wrt` whose operators have no gradient rule."""
-        if all(rule_of(node) is not None for node in self.passed):
+    def without_rule(self, outputs: Sequence[Tensor]) -> list[tuple[str, Node]]:
+        """The nodes between `outputs` and `wrt` whose operators have no gradient rule, each with the path to it."""
+        if not self.inner and all(rule_of(node) is not None for node in self.passed):
             return []
         reached = self.reached(outputs)
-        return [node for node in self.order if node in reached and rule_of(node) is None]
+        found: list[tuple[str, Node]] = []
+        for node in self.order:
+            if node in reached and rule_of(node) is None:
+                found.append((node.op, node))
+            elif node in reached:
+                for body in self.inner.get(node, ()):
+                    deeper = body.flow.without_rule(body.outputs)
+                    found += [(f"{node.op}.{body.name} -> {path}", below) for path, below in deeper]
+        return found
+
+
+class Inner(NamedTuple):
+    """The flow in a body of a node: the attribute that holds the body, and the outputs that can have a cotangent."""
+
+    name: str
+    flow: Flow
+    outputs: list[Tensor]
+
+    def is_open(self) -> bool:
+        """Whether a gradient passes the body."""
+        return any(map(self.flow.leads_to_wrt, self.outputs))
+
+
+def inner_flows(node: Node, leads: Sequence[bool]) -> list[Inner]:
+    """The flows in the bodies that the gradient of `node` goes through, to the inputs for which `leads` is true."""
+    if node.is_call:
+        if callable(node.attrs.get("gradient")):
+            return []  # the user's rule, which is not about the body
+    elif node.domain or node.op not in ("If", "Loop", "Scan"):
+        return []
+    found = []
+    for name, body in node.attrs.items():
+        if isinstance(body, Graph):
+            wanted = [t for t, lead in zip(body.inputs, leads[1:] if node.op == "If" else leads, strict=True) if lead]
+            outputs = [t for t in body.outputs if carries_gradient(t.type)]
+            found.append(Inner(name, _flow_in_body(node, body, wanted), outputs))
+    return found
+
+
+def _flow_in_body(node: Node, body: Graph, wanted: list[Tensor]) -> Flow:
+    """The flow in a body. What reaches a state of a loop in one step reaches the next step with it."""
+    first = {"Loop": 2, "Scan": 0}.get(node.op)
+    states: list[tuple[Tensor, Tensor]] = []
+    if first is not None and not node.is_call:
+        captures = node.attrs["captures"] + node.attrs.get("num_scan_inputs", 0)
+        count = len(body.inputs) - first - captures
+        following = body.outputs[1 if first else 0 :]
+        states = list(zip(body.inputs[first : first + count], following, strict=False))
+    while True:
+        flow = Flow(list(body.nodes), wanted)
+        more = [t for t, after in states if t not in flow.wanted and flow.leads_to_wrt(after)]
+        if not more:
+            return flow
+        wanted = [*wanted, *more]
 
 
 def name_of(t: Tensor) -> str:
@@ -95,6 +159,7 @@ def name_of(t: Tensor) -> str:
 
 def barriers(t: Tensor, order: list[Node]) -> list[Obstacle]:
     """Each operator of `order` (topological) that stops the gradient on its way to `t`, with the path to it."""
+    flow = Flow(order, [t])
     parent: dict[Node, Node | None] = {t.node: None}
     stopped: list[Obstacle] = []
     for node in order:
@@ -103,15 +168,23 @@ def barriers(t: Tensor, order: list[Node]) -> list[Obstacle]:
         before = next((u.node for u in receivers(node) if u is not None and u.node in parent and _from(u, t)), None)
         if before is None:
             continue
-        if passes_gradient(node):
+        if node in flow.passed:
             parent[node] = before
-        else:
-            reason = nondifferentiable(node) or f"its result is {', '.join(map(str, node.types))}"
-            stopped.append(Obstacle(node, f"{_path(t, before, parent)} -> {node.op}", reason))
+            continue
+        path = f"{_path(t, before, parent)} -> {node.op}"
+        inside = [stop for body in flow.inner.get(node, ()) for stop in _barriers_inside(path, body)]
+        reason = nondifferentiable(node) or f"its result is {', '.join(map(str, node.types))}"
+        stopped += inside or [Obstacle(node, path, reason)]
     if stopped:
         return stopped
     users = [n for n in order if any(u == t for u in n.inputs)]
     return [Obstacle(n, f"{name_of(t)} -> {n.op}", "its result does not vary with this input") for n in users]
+
+
+def _barriers_inside(path: str, body: Inner) -> list[Obstacle]:
+    """What stops the gradient in a body; the path there is behind `path`."""
+    found = [stop for t in body.flow.wanted for stop in barriers(t, body.flow.order)]
+    return [Obstacle(stop.node, f"{path}.{body.name}: {stop.path}", stop.reason) for stop in found]
 
 
 def _from(u: Tensor, t: Tensor) -> bool:

