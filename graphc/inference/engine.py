@@ -94,7 +94,7 @@ _VALUE_RULES: dict[str, ValueRule] = {}
 _OUTPUT_COUNTS: dict[str, Callable[[Context], int | None]] = {}
 _MODULES = (
     *("elementwise", "layout", "indexing", "linalg", "reductions", "neural", "attention", "vision", "quantization"),
-    *("signal", "text", "controlflow", "values"),
+    *("signal", "text", "controlflow", "sequence", "values"),
 )
 
 
