@@ -16,19 +16,15 @@ REDUCTIONS = (
 
 @rule(*REDUCTIONS)
 def _reduce(c: Context) -> Sequence[Shape | None]:
-    shape = c.shape(0)
     keepdims = bool(c.attrs["keepdims"])
-    if not c.has(1):
+    axes = c.integers(1) if c.has(1) else []
+    if axes == []:
         if c.attrs["noop_with_empty_axes"]:
-            return [shape]
-        return [(1,) * len(shape) if keepdims else ()]
-    axes = c.integers(1)
+            return [c.shape(0)]
+        return [(1,) * len(c.shape(0)) if keepdims else ()]  # a scalar, whatever the rank
+    shape = c.shape(0)
     if axes is None or not all(isinstance(a, int) for a in axes):
         return [tuple(dims.unknown() for _ in shape) if keepdims else None]
-    if not axes:
-        if c.attrs["noop_with_empty_axes"]:
-            return [shape]
-        return [(1,) * len(shape) if keepdims else ()]
     reduced = {c.axis(a, len(shape)) for a in axes if isinstance(a, int)}
     if keepdims:
         return [tuple(1 if axis in reduced else d for axis, d in enumerate(shape))]

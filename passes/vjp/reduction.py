@@ -16,8 +16,8 @@ def _keep(node: Node, t: Tensor) -> Tensor:
     if node.attrs["keepdims"] or _is_noop(node):
         return t
     if _has_no_axes(node):
-        rank = operand(node).ndim
-        return F.unsqueeze(t, list(range(rank))) if rank else t
+        shape = operand(node).tensor_type.shape
+        return F.unsqueeze(t, list(range(len(shape)))) if shape else t  # a scalar will do where the rank is unknown
     return apply("Unsqueeze", (t, node.inputs[1]), {}).out()
 
 

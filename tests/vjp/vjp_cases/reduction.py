@@ -53,6 +53,15 @@ CASES = [
         if name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceProd")
     ),
     *(
+        Case(
+            name,
+            "all_of_unknown_rank",
+            lambda x, s, n=name: getattr(op, n)(op.Reshape(x, s), keepdims=0),
+            (real(2, 3, low=low, high=high), given([6], dims=("r",))),
+        )
+        for name, (low, high) in REDUCTIONS.items()
+    ),
+    *(
         Case(name, "noop", _reduce(name, NO_AXES, {"noop_with_empty_axes": 1}), (real(2, 3),))
         for name in ("ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceSumSquare")
     ),
