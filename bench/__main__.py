@@ -1,21 +1,25 @@
-"""`python -m bench [graph] [imports] [step]`: run the named measurements, all when none is named."""
+"""`python -m bench [TABLE ...]`: run the named measurements, all when none is named. Each is a module of this folder."""
 
 import argparse
+import importlib
+import pkgutil
 
-from bench import graph, imports, step
+import bench
 
-TABLES = {"graph": graph.main, "imports": imports.main, "step": step.main}
+TABLES = sorted(
+    module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in ("__main__", "table")
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; all when none")
-    names = parser.parse_args().tables or list(TABLES)
+    names = parser.parse_args().tables or TABLES
     unknown = sorted(set(names) - set(TABLES))
     if unknown:
         parser.error(f"there is no table {', '.join(unknown)}; the tables are {', '.join(TABLES)}")
     for name in names:
-        TABLES[name]()
+        importlib.import_module(f"bench.{name}").main()
 
 
 if __name__ == "__main__":
