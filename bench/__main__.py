@@ -1,4 +1,4 @@
-"""`python -m bench [TABLE ...]`: run the named measurements, all when none is named. Each is a module of this folder."""
+"""`python -m bench [TABLE ...]`: run the named measurements, all when none is named. Each is a module of this one."""
 
 import argparse
 import importlib
