@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from graphc import functional as F
@@ -9,7 +11,7 @@ from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
 
-__all__ = ["can_unbroadcast", "reduce_to", "reshape_like", "shape_like", "unbroadcast"]
+__all__ = ["can_unbroadcast", "reduce_to", "reshape_like", "reshape_to", "shape_like", "unbroadcast"]
 
 
 def can_unbroadcast(have: dims.Shape | None, want: dims.Shape | None) -> bool:
@@ -74,6 +76,11 @@ def reshape_like(g: Tensor, like: Tensor) -> Tensor:
     if shape is not None and known is not None and _one_step(known, shape):
         return F.reshape(g, shape)
     return apply("Reshape", (g, shape_like(like)), {"allowzero": 1}).out()
+
+
+def reshape_to(t: Tensor, shape: Sequence[dims.Dim], sources: Sequence[Tensor]) -> Tensor:
+    """The elements of `t` in a shape whose symbols are read off the shapes of `sources`, be they sizes of zero too."""
+    return apply("Reshape", (t, F.shape_tensor(shape, sources)), {"allowzero": 1}).out()
 
 
 def _one_step(known: dims.Shape, shape: dims.Shape) -> bool:

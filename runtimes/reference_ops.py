@@ -97,6 +97,87 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
         return (y if b is None else y + b.reshape(-1, *[1] * rank),)
 
 
+class DeformConv(OpRun):  # type: ignore[misc]
+    """onnx's own takes images only, computes in float32, and divides by zero where an axis has one element."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Any,
+        w: Any,
+        offset: Any,
+        b: Any = None,
+        mask: Any = None,
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        offset_group: int = 1,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+    ) -> tuple[Any]:
+        n, sizes, places, kernel = x.shape[0], np.array(x.shape[2:]), offset.shape[2:], kernel_shape or w.shape[2:]
+        rank = len(kernel)
+        stride, dilation, before = (
+            np.reshape(v or [d] * rank, (-1, *[1] * rank))[:rank] for v, d in ((strides, 1), (dilations, 1), (pads, 0))
+        )
+        offsets = offset.reshape(n, offset_group, *kernel, rank, *places)
+        masks = (
+            np.ones((1, 1, *kernel, *[1] * rank)) if mask is None else mask.reshape(n, offset_group, *kernel, *places)
+        )
+        shares = np.arange(x.shape[1]) * offset_group // x.shape[1]  # which offsets are a channel's
+        y = np.zeros((n, w.shape[0], *places), x.dtype)
+        for tap in np.ndindex(*kernel):
+            undisplaced = np.indices(places) * stride - before + np.reshape(tap, dilation.shape) * dilation
+            at = undisplaced + offsets[:, :, *tap]
+            read = self._interpolated(x, at[:, shares], sizes) * masks[:, :, *tap][:, shares % masks.shape[1]]
+            grouped = read.reshape(n, group, x.shape[1] // group, *places)
+            weights = w[..., *tap].reshape(group, -1, w.shape[1])
+            y += np.einsum("ngc...,gmc->ngm...", grouped, weights).reshape(y.shape)
+        return (y if b is None else y + b.reshape(-1, *[1] * rank),)
+
+    @staticmethod
+    def _interpolated(x: Any, at: Any, sizes: Any) -> Any:
+        """`x` at positions of shape (samples, channels, axes, places)."""
+        column = (slice(None), *[None] * (at.ndim - 3))
+        image = np.ix_(np.arange(x.shape[0]), np.arange(x.shape[1]))
+        image = tuple(i.reshape(*i.shape, *[1] * (at.ndim - 3)) for i in image)
+        total: Any = 0.0
+        for corner in np.ndindex(*[2] * len(sizes)):
+            place = np.floor(at) + np.array(corner)[column]
+            weight = np.prod(1.0 - np.abs(at - place), axis=2)
+            inside = np.all((place >= 0) & (place < sizes[column]), axis=2)
+            index = np.clip(place, 0, sizes[column] - 1).astype(int)
+            total = total + np.where(inside, weight * x[*image, *np.moveaxis(index, 2, 0)], 0.0)
+        return total
+
+
+class MaxRoiPool(OpRun):  # type: ignore[misc]
+    """onnx has none."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, rois: Any, pooled_shape: Sequence[int] = (), spatial_scale: float = 1.0) -> tuple[Any]:
+        y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
+        for region, (sample, *corners) in enumerate(rois.tolist()):
+            left, top, right, bottom = (math.copysign(math.floor(abs(c * spatial_scale) + 0.5), c) for c in corners)
+            spans = [
+                self._spans(start, end, bins, size)
+                for start, end, bins, size in zip((top, left), (bottom, right), pooled_shape, x.shape[2:], strict=True)
+            ]
+            for place in np.ndindex(*pooled_shape):
+                held = x[int(sample), :, *(span[i] for span, i in zip(spans, place, strict=True))]
+                y[region, :, *place] = held.max((1, 2)) if held.size else 0
+        return (y,)
+
+    @staticmethod
+    def _spans(start: float, end: float, bins: int, size: int) -> list[slice]:
+        """The elements in each bin of a region, along one axis."""
+        width = max(end - start + 1, 1) / bins
+        bounds = [(math.floor(i * width) + start, math.ceil((i + 1) * width) + start) for i in range(bins)]
+        return [slice(*(int(min(max(b, 0), size)) for b in pair)) for pair in bounds]
+
+
 class GlobalAveragePool(OpRun):  # type: ignore[misc]
     """onnx's own fails without samples."""
 
@@ -167,7 +248,19 @@ class Loop(OnnxLoop):  # type: ignore[misc]
 
 
 OPERATORS: list[type] = [
-    *(Erf, Mean, Pad, ConvTranspose, GlobalAveragePool, GlobalMaxPool, GlobalLpPool, LRN, LpNormalization),
+    *(
+        Erf,
+        Mean,
+        Pad,
+        ConvTranspose,
+        DeformConv,
+        MaxRoiPool,
+        GlobalAveragePool,
+        GlobalMaxPool,
+        GlobalLpPool,
+        LRN,
+        LpNormalization,
+    ),
     *(Loop, MeanVarianceNormalization),
 ]
 """What replaces onnx's own."""

@@ -45,11 +45,13 @@ def _half(size: Dim) -> Dim:
 def _stft(c: Context) -> Sequence[Shape]:
     batch, length = c.shape(0)[:2]
     step, stated = c.integers(1), c.integers(3)
-    frame: Dim = dims.unknown()
+    frame: Dim = length
     if stated:
         frame = stated[0]
     elif c.has(2):
         frame = c.shape(2)[0]
+    elif c.has(3):
+        frame = dims.unknown()
     frames = dims.unknown()
     if step:
         frames = dims.add(dims.floor_div(dims.subtract(length, frame), step[0]), 1)

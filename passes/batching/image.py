@@ -5,8 +5,10 @@ from __future__ import annotations
 from graphc import functional as F
 from graphc.errors import BatchingError
 from graphc.ir.node import Tensor
-from passes.batching.registry import Call, Result, batching
+from passes.batching.registry import Call, Lowered, Result, batching
 from passes.batching.shapes import dim_of, fold, positions, unfold
+from passes.vjp.deformable import convolved
+from passes.vjp.registry import operand, optional
 
 
 @batching("GridSample")
@@ -36,6 +38,28 @@ def _roi_align(call: Call) -> Result:
     samples = call.batched(2) + positions(call.size, 2) * dim_of(x, 1)
     made = call.apply(fold(x), fold(regions), fold(samples))[0]
     return unfold(made, 0, regions.shape[1], regions)
+
+
+@batching("MaxRoiPool")
+def _max_roi_pool(call: Call) -> Result:
+    """The first number of a region names its sample, as in RoiAlign."""
+    x, regions = call.batched(0), call.batched(1)
+    earlier = positions(call.size, 3) * dim_of(x, 1)
+    samples = regions[..., :1] + F.cast(earlier, regions.dtype)
+    made = call.apply(fold(x), fold(F.concat([samples, regions[..., 1:]], axis=-1)))[0]
+    return unfold(made, 0, regions.shape[1], regions)
+
+
+@batching("DeformConv")
+def _deform_conv(call: Call) -> Result | Lowered:
+    node = call.node
+    if call.is_batched(1) or call.is_batched(3):
+        data, weight, offset = (operand(node, i) for i in range(3))
+        return Lowered(convolved(node, data, weight, offset, optional(node, 3), optional(node, 4)))
+    x = call.batched(0)
+    mask = fold(call.batched(4)) if call.has(4) else None
+    made = call.apply(fold(x), call.input(1), fold(call.batched(2)), call.optional(3), mask)[0]
+    return unfold(made, 0, x.shape[1], x)
 
 
 @batching("Resize")

@@ -61,9 +61,13 @@ def vjp_of_body(node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
 def vjp_by(lowering: Lowering, node: Node, *cotangents: Tensor | None) -> list[Tensor | None]:
     """A rule for an operator that `lowering` expresses by others: the gradient of what it returns.
 
-    `lowering` takes the node and a stand-in for each input, and returns as many outputs as there are cotangents.
+    `lowering` takes the node and its inputs, those that are not constant replaced by stand-ins, and returns as many
+    outputs as there are cotangents.
     """
-    formals = [None if t is None else leaf(INPUT, f"input_{i}", t.type, {}) for i, t in enumerate(node.inputs)]
+    formals = [
+        t if t is None or t.node.is_constant else leaf(INPUT, f"input_{i}", t.type, {})
+        for i, t in enumerate(node.inputs)
+    ]
     made = zip(lowering(node, *formals), cotangents, strict=True)
     return _applied(
         _pulled([t for t in formals if t is not None], [t for t, g in made if g is not None]), node, cotangents

@@ -13,9 +13,15 @@ from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
-@vjp("Reshape", "Flatten", "Squeeze")
+@vjp("Reshape", "Flatten")
 def _reshape(node: Node, g: Tensor) -> Sequence[Contribution]:
     return [reshape_like(g, operand(node))]
+
+
+@vjp("Squeeze")
+def _squeeze(node: Node, g: Tensor) -> Sequence[Contribution]:
+    axes = optional(node, 1)
+    return [reshape_like(g, operand(node)) if axes is None else apply("Unsqueeze", (g, axes), {}).out()]
 
 
 @vjp("Unsqueeze")

@@ -1,4 +1,4 @@
-"""Gradients of matrix products."""
+"""Gradients of matrix products and determinants."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from graphc import functional as F
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
-from passes.unbroadcast import unbroadcast
+from passes.unbroadcast import shape_like, unbroadcast
 from passes.vjp.registry import Contribution, operand, vjp
 
 
@@ -64,3 +64,18 @@ def _gemm(node: Node, g: Tensor) -> Sequence[Contribution]:
         return F.gemm(a, g, alpha=alpha, transA=not trans_a)
 
     return of_a, of_b, lambda: g if beta == 1.0 else g * beta
+
+
+@vjp("Det")
+def _det(node: Node, g: Tensor) -> Contribution:
+    """The matrix of cofactors (Jacobi's formula): of singular matrices, too.
+
+    Cofactor (i, j) is the determinant with the unit vector j in the place of row i. ONNX has no inverse and no way to
+    solve equations, so that there is nothing faster; n^5 operations for matrices of n rows.
+    """
+    x = operand(node)
+    positions = F.arange(F.reshape(shape_like(x)[-1:], ()))
+    same = F.equal(F.unsqueeze(positions, 1), positions)
+    row, unit = F.unsqueeze(same, [1, 3]), F.cast(F.unsqueeze(same, [0, 2]), x.dtype)
+    cofactors = apply("Det", (F.where(row, unit, F.unsqueeze(x, [-4, -3])),)).out()
+    return F.unsqueeze(g, [-2, -1]) * cofactors

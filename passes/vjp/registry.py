@@ -54,7 +54,7 @@ _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
     *("indexing", "scatter", "loss", "controlflow", "recurrent"),
-    *("convolution", "pooling", "normalization", "resampling", "quantization"),
+    *("convolution", "deformable", "pooling", "regions", "normalization", "resampling", "quantization", "fourier"),
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
@@ -79,7 +79,6 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
 }
 _MISSING = frozenset(
     {
-        *("DFT", "STFT", "Det", "DeformConv", "MaxRoiPool", "RoiAlign"),
         *("Optional", "OptionalGetElement"),
         *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
         *("SequenceMap", "SplitToSequence"),

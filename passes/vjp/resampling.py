@@ -15,6 +15,8 @@ from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.function_body import vjp_by
 from passes.vjp.registry import Contribution, operand, optional, vjp
 
+__all__ = ["linear_taps", "within"]
+
 # --- Resize -------------------------------------------------------------------------------------------------------
 
 
@@ -112,22 +114,35 @@ def _placed(node: Node, weight: Tensor, place: Tensor, extent: Tensor) -> tuple[
     last = extent - 1.0
     mode = node.attrs["padding_mode"]
     if mode == "zeros":
-        inside = F.logical_and(F.greater_equal(place, 0.0), F.less_equal(place, last))
-        weight = F.where(inside, weight, 0.0)
-    elif mode == "reflection" and node.attrs["align_corners"]:
+        return within(weight, place, extent)
+    if mode == "reflection" and node.attrs["align_corners"]:
         turn = F.remainder(place, F.maximum(last * 2.0, 1.0))
         place = F.minimum(turn, last * 2.0 - turn)
     elif mode == "reflection":
         turn = F.remainder(place, extent * 2.0)
         place = F.minimum(turn, extent * 2.0 - 1.0 - turn)
-    return weight, F.cast(F.minimum(F.maximum(place, 0.0), last), "int64")
+    return weight, _existing(place, extent)
+
+
+def within(weight: Tensor, place: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
+    """A tap with no weight where its place lies outside of an axis of size `extent`, and the nearest place that exists.
+
+    Places are whole numbers in floating point; the one that exists is int64.
+    """
+    inside = F.logical_and(F.greater_equal(place, 0.0), F.less_equal(place, extent - 1.0))
+    return F.where(inside, weight, 0.0), _existing(place, extent)
+
+
+def _existing(place: Tensor, extent: Tensor) -> Tensor:
+    return F.cast(F.minimum(F.maximum(place, 0.0), extent - 1.0), "int64")
 
 
 def _nearest(at: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(F.ones_like(at), F.round(at))]
 
 
-def _linear(at: Tensor) -> list[tuple[Tensor, Tensor]]:
+def linear_taps(at: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The two taps of linear interpolation at `at`: weight and place of each. Right-hand derivatives at elements."""
     before = F.floor(at)
     along = at - before
     return [(1.0 - along, before), (along, before + 1.0)]
@@ -155,7 +170,7 @@ def _cubic(at: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 _TAPS: dict[str, Callable[[Tensor], list[tuple[Tensor, Tensor]]]] = {
     "nearest": _nearest,
-    "linear": _linear,
+    "linear": linear_taps,
     "cubic": _cubic,
 }
 

@@ -22,6 +22,9 @@ def draw(*shape: int, seed: int = 0) -> Any:
 # --- forward mode -------------------------------------------------------------------------------------------------
 
 
+REFERENCE = ("DFT", "STFT")  # onnxruntime rounds to 7 digits where the length is no power of 2
+
+
 @pytest.mark.parametrize("case", REPRESENTATIVE, ids=str)
 def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
     """<J v, u> == <v, J^T u>, for random directions v and for a vector u of the size of the outputs."""
@@ -38,7 +41,8 @@ def test_forward_mode_is_the_transpose_of_reverse_mode(case: Case) -> None:
     for i, t in enumerate(wrt):
         feeds[f"v{i}"] = np.asarray(draw(*feeds[str(t.name)].shape, seed=i), t.dtype.numpy)
     named = {"pushed": pushed, "u": us, "pulled": pulled}
-    found = compiled({f"{k}{i}": t for k, tensors in named.items() for i, t in enumerate(tensors)})(feeds)
+    every = {f"{k}{i}": t for k, tensors in named.items() for i, t in enumerate(tensors)}
+    found = compiled(every, reference=case.reference or case.op in REFERENCE)(feeds)
     left = [found[f"pushed{i}"] * found[f"u{i}"] for i in range(len(us))]
     right = [found[f"pulled{i}"] * feeds[f"v{i}"] for i in range(len(wrt))]
     scale = sum(float(np.abs(p).sum()) for p in left + right)

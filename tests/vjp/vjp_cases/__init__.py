@@ -3,6 +3,7 @@
 from vjp_cases import (
     bodies,
     elementwise,
+    fourier,
     indexing,
     layout,
     linalg,
@@ -11,12 +12,14 @@ from vjp_cases import (
     normalization,
     recurrent,
     reduction,
+    regions,
     resampling,
+    sequence,
 )
 from vjp_cases.case import Case
 
 _FAMILIES = (
     *(elementwise, layout, reduction, indexing, linalg),
-    *(loss, neural, normalization, recurrent, resampling, bodies),
+    *(loss, neural, normalization, recurrent, resampling, regions, fourier, sequence, bodies),
 )
 CASES: list[Case] = [case for family in _FAMILIES for case in family.CASES]

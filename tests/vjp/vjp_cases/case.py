@@ -25,13 +25,18 @@ class Arg(NamedTuple):
 
 
 class Case(NamedTuple):
-    """A graph that holds `op`. `half` is false where onnx itself refuses the half-precision graph."""
+    """A graph that holds `op`.
+
+    `half` is false where onnx itself refuses the half-precision graph. `reference` is true where onnxruntime does not
+    compute what ONNX defines, and only the reference evaluator tells.
+    """
 
     op: str
     name: str
     build: Callable[..., Any]
     args: tuple[Arg, ...]
     half: bool = True
+    reference: bool = False
 
     def __str__(self) -> str:
         return f"{self.op}-{self.name}"

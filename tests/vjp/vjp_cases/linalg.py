@@ -78,4 +78,12 @@ CASES = [
     _einsum("attention", "bqhd,bkhd->bhqk", (1, 2, 2, 3), (1, 3, 2, 3), dims=[("b", "q", 2, 3), ("b", "k", 2, 3)]),
     _einsum("with_spaces", " i j , j -> i ", (2, 3), (3,)),
     _einsum("empty", "ij,jk->ik", (0, 3), (3, 2)),
+    Case("Det", "plain", op.Det, (real(3, 3),)),
+    Case("Det", "one_element", op.Det, (real(1, 1),)),
+    Case("Det", "symbolic", op.Det, (real(2, 2, 2, 2, dims=("n", None, 2, 2)),)),
+    Case("Det", "symbolic_rows", op.Det, (real(2, 3, 3, dims=("n", "m", "m")),)),
+    Case("Det", "singular", lambda v: op.Det(gc.matmul(v, gc.transpose(v))), (real(3, 1),)),
+    Case("Det", "of_zeros", op.Det, (real(2, 2, low=0, high=0),)),
+    Case("Det", "no_samples", op.Det, (real(0, 2, 2),)),
+    Case("Det", "no_rows", op.Det, (real(2, 0, 0),)),
 ]
