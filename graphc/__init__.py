@@ -162,6 +162,7 @@ _LAZY = {
     "graphc.symbolic.elementwise": ("elementwise",),
     "graphc.symbolic.lift": ("latex", "to_sympy"),
     "passes.flow": ("can_differentiate",),
+    "passes.forms": ("to_inference",),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
     "passes.loops": ("unroll",),
     "passes.modes": ("hessian", "hvp", "jacobian", "jvp"),

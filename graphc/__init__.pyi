@@ -165,6 +165,7 @@ from passes.autodiff import grad as grad
 from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
 from passes.flow import can_differentiate as can_differentiate
+from passes.forms import to_inference as to_inference
 from passes.loops import unroll as unroll
 from passes.modes import hessian as hessian
 from passes.modes import hvp as hvp

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from graphc.errors import DifferentiationError, GraphError
 from graphc.ir.build import input, parameter
-from graphc.ir.call import inline
+from graphc.ir.call import inline, inline_tensors
 from graphc.ir.graph import Graph, graph, leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit, location
 from graphc.optim.base import Hyper, Optimizer
 from passes.autodiff import grad
+from passes.batch_norm import lower_batch_norm
+from passes.forms import to_inference, updates_of
+from passes.randomness import counter_based
 from passes.simplify import simplify
 
-__all__ = ["LEARNING_RATE", "LOSS", "STEP", "TrainStep", "train_step"]
+__all__ = ["LEARNING_RATE", "LOSS", "SEED", "STEP", "RandomSource", "TrainStep", "train_step"]
+
+RandomSource = Literal["counter", "runtime"]
 
 LOSS = "loss"
 """The name of the output that holds the loss."""
 STEP = "step"
 """The name of the state that counts the steps done, int64."""
+SEED = "seed"
+"""The name of the state that random operators draw by, int64; only where there are some."""
 LEARNING_RATE = "learning_rate"
 """The name of the input that holds the learning rate, float32."""
 
@@ -31,9 +39,10 @@ LEARNING_RATE = "learning_rate"
 class TrainStep:
     """A training step.
 
-    `graph` takes the batch inputs, `learning_rate` and the state (parameters, optimizer slots, `step`); its outputs are
-    `loss` and the metrics, its updates the next state. `evaluation` computes loss and metrics only. `trained` maps the
-    names of the parameters that the optimizer changes to their tensors, `slots` each of them to the names of its slots.
+    `graph` takes the batch inputs, `learning_rate` and the state (parameters, running statistics, optimizer slots,
+    `step`, and `seed` where something is random); its outputs are `loss` and the metrics, its updates the next state.
+    `evaluation` computes loss and metrics only, in inference form. `trained` maps the names of the parameters that the
+    optimizer changes to their tensors, `slots` each of them to the names of its slots.
     """
 
     graph: Graph
@@ -50,8 +59,9 @@ def train_step(
     metrics: Mapping[str, Tensor] | None = None,
     parameters: Sequence[Tensor] | None = None,
     pipeline: Callable[[Graph], Graph] = simplify,
+    rng: RandomSource = "counter",
 ) -> TrainStep:
-    """Build the training step that lowers `loss`, a scalar.
+    """Build the training step that lowers `loss`, a scalar in training form.
 
     Args:
         loss: what to minimize.
@@ -59,6 +69,8 @@ def train_step(
         metrics: further scalars to report, by name.
         parameters: what to train; all trainable parameters of the loss when None.
         pipeline: the passes to run on the finished graphs.
+        rng: "counter" makes dropout and other random operators functions of `seed`, `step` and their place in the
+            model, the same on every runtime; "runtime" leaves them to the runtime, which is faster.
 
     Raises:
         DifferentiationError: there is nothing to train, or the loss does not depend on one of `parameters`.
@@ -80,10 +92,14 @@ def train_step(
             updates.update(_update(optimizer, name, p, gradients[name], hyper, slots))
     updates[count] = hyper.step
     outputs = {LOSS: loss, **metrics}
-    evaluation = graph(outputs, name="evaluation")
+    updates |= updates_of(inline_tensors(list(outputs.values())))
+    evaluation = inline(graph(outputs, name="evaluation"))
     feeds = [t for t in evaluation.inputs if t.node.is_input]
-    step = graph(outputs, [*feeds, rate], updates=updates, name="train_step")
-    return TrainStep(pipeline(inline(step)), pipeline(inline(evaluation)), optimizer, trained, slots)
+    step = lower_batch_norm(inline(graph(outputs, [*feeds, rate], updates=updates, name="train_step")))
+    if rng == "counter":
+        step = counter_based(step, parameter(SEED, (), np.int64(0), dtype="int64", trainable=False), count)
+    evaluation = lower_batch_norm(to_inference(evaluation))
+    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots)
 
 
 def _trained(loss: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from graphc.errors import UnavailableError
 from graphc.ir.graph import Graph
 from graphc.ir.origin import location
 from graphc.serial.export import to_model
+from passes.batch_norm import lower_batch_norm
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.index_ranges import index_ranges
 from runtimes.outputs import Outputs, as_graph, restructure
@@ -73,6 +74,8 @@ def compile(
         UnavailableError: onnxruntime is not installed, lacks a kernel, or CUDA does not work.
     """
     graph = as_graph(outputs)
+    if runtime != "reference":
+        graph = lower_batch_norm(graph)
     model = to_model(graph, state=complete_state(state, graph, seed))
     session: Runnable
     if runtime == "reference":

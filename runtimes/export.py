@@ -17,6 +17,9 @@ from graphc.ir.origin import location
 from graphc.nn.init import initialize
 from graphc.serial.export import to_model
 from graphc.serial.metadata import NEXT_SUFFIX
+from passes.batch_norm import lower_batch_norm
+from passes.fold_batch_norm import fold_batch_norm
+from passes.forms import to_inference
 from passes.train_step import TrainStep
 from runtimes.atomic import Replacing
 from runtimes.outputs import Outputs, as_graph
@@ -50,6 +53,9 @@ def export(
     Its inputs are the fed inputs, their symbolic dimensions (the batch) left open; the parameters become initializers.
     The file passes ONNX's checker and is written whole or not at all.
 
+    What is exported is the inference form (:func:`graphc.to_inference`): dropout is gone, and batch normalization is
+    folded into the convolution or matrix product before it, where there is one.
+
     Args:
         outputs: a tensor, a sequence or dictionary of tensors (whose names the outputs bear), or a graph.
         path: the file to write.
@@ -65,10 +71,11 @@ def export(
         VerificationError: the file does not compute what its graph computes; nothing is written then.
     """
     with Replacing(path) as fresh:
-        graph = as_graph(outputs, named=True)
+        graph = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
         values = match_state(state or {}, graph)
+        folded, arrays = fold_batch_norm(graph, values)
         described = {VERSION_KEY: graphc.__version__, **(metadata or {})}
-        model = to_model(graph, state=values, opset=opset, metadata=described)
+        model = to_model(folded, state=arrays, opset=opset, metadata=described)
         _write(model, fresh)
         if verify:
             verify_file(fresh, graph, values)

@@ -21,7 +21,9 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.optim.base import Optimizer
 from graphc.serial.export import to_model
-from passes.train_step import LEARNING_RATE, LOSS, STEP, train_step
+from passes.batch_norm import lower_batch_norm
+from passes.forms import to_inference
+from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from runtimes.callbacks import Callback
 from runtimes.data import Dataset, permutation
 from runtimes.device_state import DeviceState
@@ -74,6 +76,9 @@ class Means:
 class Trainer:
     """Trains the parameters of a loss, one batch after another; state stays on the device in between.
 
+    Steps run the training form of the model: dropout drops, batch normalization takes the statistics of the batch and
+    advances the running ones. `evaluate` and `predict` run the inference form (:func:`graphc.to_inference`).
+
     `step` is the compiled :class:`passes.train_step.TrainStep`, `device` the device that really runs it ("cpu" or
     "cuda"), `epoch` the number of epochs done. A new value of `optimizer.learning_rate` holds from the next batch on.
 
@@ -82,11 +87,13 @@ class Trainer:
         optimizer: the update rule.
         metrics: further scalars to report, by name.
         parameters: what to train; all trainable parameters of the loss when None.
-        seed: seeds the initializers and the order of the batches. Two runs with one seed are bit-identical.
+        seed: seeds the initializers, the order of the batches, and dropout. Two runs with one seed are bit-identical.
         device: "cpu"; "cuda", an error where CUDA does not work; "auto", CUDA where it works and else the CPU.
         options: threads and other options of onnxruntime.
         state: first values by name, of parameters and of other state; what it lacks comes from the initializers.
         check_nan: whether a NaN in the data is an error.
+        rng: "counter" draws dropout masks and other random numbers as functions of seed, step and layer, the same on
+            every device and after resuming; "runtime" leaves them to onnxruntime, which is faster.
 
     Raises:
         DifferentiationError: the loss depends on nothing to train, or has no gradient.
@@ -108,17 +115,20 @@ class Trainer:
         options: RuntimeOptions | None = None,
         state: State | None = None,
         check_nan: bool = False,
+        rng: RandomSource = "counter",
     ) -> None:
         for name, t in (metrics or {}).items():
             if t.ndim:
                 raise ShapeError(f"the metric {name!r} is {t.type}; expected a scalar, such as its mean{location()}")
         self.optimizer = optimizer
         self.seed = seed
-        self.step = train_step(loss, optimizer=optimizer, metrics=metrics, parameters=parameters)
+        self.step = train_step(loss, optimizer=optimizer, metrics=metrics, parameters=parameters, rng=rng)
         self._options = options
         self._check_nan = check_nan
         graph = self.step.graph
         first = complete_state(state, graph, seed)
+        if SEED in first and SEED not in (state or {}):
+            first[SEED] = np.array(seed % 2**63, np.int64)
         session = Session(to_model(graph), device=device, options=options)
         self.device = session.device
         self._state = DeviceState(graph, first, session.device)
@@ -313,7 +323,7 @@ class Trainer:
             ShapeError: an output has no row for each row of the data.
             StateError: an output depends on a parameter that the loss does not depend on.
         """
-        graph = as_graph(outputs)
+        graph = lower_batch_norm(to_inference(as_graph(outputs)))
         executor = self._executor_of(graph)
         extra = [str(t.name) for t in self._inputs if str(t.name) not in graph.feeds]
         rows_of = Dataset(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan)

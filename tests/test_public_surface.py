@@ -198,6 +198,7 @@ PUBLIC = [
     "tanhshrink",
     "testing",
     "tile",
+    "to_inference",
     "to_sympy",
     "top_k",
     "train_step",

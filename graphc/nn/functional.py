@@ -31,6 +31,8 @@ from graphc.functional.layout import matrix_transpose, reshape
 from graphc.functional.linalg import gemm
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
+from graphc.nn.batchnorm import batch_norm
+from graphc.nn.dropout import dropout, dropout1d, dropout2d, dropout3d
 from graphc.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -43,10 +45,15 @@ from graphc.nn.loss_functions import (
 )
 
 __all__ = [
+    "batch_norm",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
     "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "elu",
     "gelu",
     "hardsigmoid",

@@ -13,6 +13,7 @@ import numpy as np
 from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
+from passes.batch_norm import batch_statistics, over_samples, per_channel
 from passes.unbroadcast import reshape_like, shape_like, unbroadcast
 from passes.vjp.reduction import over_count
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
@@ -69,26 +70,32 @@ def _batch_normalization(
     if not node.attrs["training_mode"]:
         return [None] if g is None else _by_given_statistics(node, g)
     x, scale, bias = (operand(node, position) for position in range(3))
-    wide = widened(x)
-    mean, rstd = _moments(wide, _all_but_channels(x), node.attrs["epsilon"])
-    y = (wide - mean) * rstd
+    centered, mean, variance = batch_statistics(x)  # as the lowered forward pass has them
+    rstd = F.rsqrt(variance + node.attrs["epsilon"])
     kept = node.attrs["momentum"]
+    axes = over_samples(x)
+
+    def total(of: Tensor) -> Tensor:
+        return F.sum(of, axes, keepdims=True)
 
     def of_x() -> Tensor:
         parts = []
         if g is not None:
-            parts.append(_per_channel(scale, x) * rstd * _centered(widened(g), y, _all_but_channels(x)))
+            wide = widened(g)
+            along = over_count(total(wide * centered) * F.square(rstd), x, mean)
+            changed = wide - over_count(total(wide), x, mean) - centered * along
+            parts.append(changed * (per_channel(scale, centered) * rstd))
         if of_var is not None:
-            each = over_count(_per_channel(of_var, x) * (1.0 - kept), wide, mean)
-            parts.append(each * ((wide - mean) * 2.0))
+            each = over_count(per_channel(of_var, centered) * (1.0 - kept), x, mean)
+            parts.append(each * (centered * 2.0))
         if of_mean is not None:
-            parts.append(over_count(_per_channel(of_mean, x) * (1.0 - kept), wide, mean))
+            parts.append(over_count(per_channel(of_mean, centered) * (1.0 - kept), x, mean))
         return _total(parts, x)
 
     return (
         of_x,
-        lambda: None if g is None else _over_channels(widened(g) * y, scale),
-        lambda: None if g is None else _over_channels(widened(g), bias),
+        lambda: None if g is None else F.cast(reshape_like(total(widened(g) * centered) * rstd, scale), scale.dtype),
+        lambda: None if g is None else F.cast(reshape_like(total(widened(g)), bias), bias.dtype),
         None if of_mean is None else of_mean * kept,
         None if of_var is None else of_var * kept,
     )
