@@ -18,6 +18,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from passes.randomness.draws import Source
 from passes.randomness.squares import Generator
+from passes.vjp.arithmetic import dropout_factor
 
 __all__ = ["counter_based", "is_random"]
 
@@ -142,7 +143,7 @@ def _dropout(node: Node, source: Source, inputs: Sequence[Tensor | None]) -> Seq
     x, ratio, training = _required(inputs), _optional(inputs, 1), _optional(inputs, 2)
     keep = 1.0 - (constant(np.float32(0.5)) if ratio is None else ratio)
     mask = source.mask(x, keep)
-    dropped = F.where(mask, x * F.reciprocal(F.cast(keep, x.dtype)), 0.0)
+    dropped = x * dropout_factor(mask, keep, x.dtype)
     if training is None or training.node.is_constant:
         return dropped, mask
     return F.where(training, dropped, x), F.logical_or(mask, F.logical_not(training))

@@ -32,39 +32,39 @@ class Source:
     def mask(self, like: Tensor, probability: Tensor) -> Tensor:
         """A bool tensor, true with `probability`, a floating-point scalar in [0, 1], rounded down to 2^-32.
 
-        Each word makes two elements, from its upper 32 bits and from the 32 bits that begin at the 16th. What they
-        share decides the first of them only where its 16 bits tie with those of the threshold.
+        Each word makes two elements, of its upper 32 bits and of the 32 bits that begin at the 16th. What they share
+        decides the first of them only where its 16 bits tie with those of the threshold.
         """
         spread = F.multiply(F.cast(probability, "float64"), constant(np.float64(2**32)))
         threshold = scaled(F.cast(F.minimum(spread, constant(np.float64(2**32 - 1))), "uint64"), 2**32)
-        lanes = [lane for word in self._words(like, 4) for lane in (word, scaled(word, 2**16))]
+        lanes = [lane for word in self._words(like, 6) for lane in (word, scaled(word, 2**16))]
         return _arranged([F.less(lane, threshold) for lane in lanes], like)
 
     def uniform(self, like: Tensor) -> Tensor:
         """Numbers in [0, 1), float32, multiples of 2^-24."""
-        return _arranged([_fraction(word, 24, "float32") for word in self._words(like, 2)], like)
+        return _arranged([_fraction(word, 24, "float32") for word in self._words(like, 3)], like)
 
     def precise_uniform(self, like: Tensor) -> Tensor:
         """Numbers in [0, 1), float64, multiples of 2^-53."""
-        return _arranged([_joined(*self._words(like, 1))], like)
+        return _arranged([_joined(*self._words(like, 1)[1:])], like)
 
     def normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers, float64, for float32: their error is below 1e-8, and none is beyond 6.8.
 
         They are made in pairs by the method of Box and Muller (1958): a radius and an angle, each of 32 bits.
         """
-        radius, angle = [_fraction(word, 32) for word in self._words(like, 2)]
+        radius, angle = [_fraction(word, 32) for word in self._words(like, 2)[1:]]
         pair = _box_muller(F.add(radius, constant(np.float64(2.0**-33))), angle, roots=7, logarithm=4, sine=5)
         return _arranged(pair, like)
 
     def precise_normal(self, like: Tensor) -> Tensor:
         """Standard normal numbers, float64, of radii and angles of 53 bits; error below 1e-11, none beyond 8.7."""
-        radius = _joined(*self._words(like, 2))
-        angle = _joined(*Source(self._generator, self._site ^ 2**63)._words(like, 2))
+        radius = _joined(*self._words(like, 2)[1:])
+        angle = _joined(*Source(self._generator, self._site ^ 2**63)._words(like, 2)[1:])
         pair = _box_muller(F.add(radius, constant(np.float64(2.0**-54))), angle, roots=8, logarithm=6, sine=9)
         return _arranged(pair, like)
 
-    def _words(self, like: Tensor, per_counter: int) -> tuple[Tensor, Tensor]:
+    def _words(self, like: Tensor, per_counter: int) -> tuple[Tensor, Tensor, Tensor]:
         """Words for so many counters that each makes `per_counter` elements of `like`."""
         size, row = like.tensor_type.size, per_counter * COLUMNS
         if isinstance(size, int):

@@ -62,17 +62,18 @@ class Generator:
         mixed = _exchanged(_rounds(y, F.add(y, constant(np.uint64(_SEED_FACTOR))), 4)[-1])
         self.key = F.add(scaled(mixed, 2), constant(np.uint64(1)))  # odd, so that no two counters coincide
 
-    def words(self, site: int, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Two words for each counter, uint64 of shape (rows, COLUMNS). The upper 32 bits of each word are good.
+    def words(self, site: int, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Three words for each counter, uint64 of shape (rows, COLUMNS). The upper 32 bits of each word are good.
 
         Args:
             site: a 64-bit number, where the counters start.
             rows: how many rows, an int64 scalar.
 
-        The words are the results of the fourth and the fifth round: what squares64 makes its two halves of.
+        They are the results of the rounds three to five: the generator as first published, as it is now, and what its
+        64-bit form adds.
         """
         starts = F.add(scaled(F.cast(F.arange(rows), "uint64"), COLUMNS), constant(np.uint64(site)))
         columns = constant(np.arange(COLUMNS, dtype=np.uint64)[None])
         y = F.add(F.unsqueeze(F.multiply(starts, self.key), 1), F.multiply(columns, self.key))
-        fourth, fifth = _rounds(y, F.add(y, self.key), 5)[3:]
-        return fourth, fifth
+        third, fourth, fifth = _rounds(y, F.add(y, self.key), 5)[2:]
+        return third, fourth, fifth

@@ -27,8 +27,8 @@ def site(scope: str, op: str, number: int) -> int:
     return int.from_bytes(hashlib.blake2b(repr((scope, op, number)).encode(), digest_size=8).digest(), "little")
 
 
-def words(seed: int, step: int, where: int, count: int) -> tuple[Any, Any]:
-    """The results of rounds four and five for `count` counters, by shifts and bit operations."""
+def words(seed: int, step: int, where: int, count: int) -> list[Any]:
+    """The results of the rounds three to five for `count` counters, by shifts and bit operations."""
     k = np.uint64(key(seed, step))
     y = (np.arange(count, dtype=np.uint64) + np.uint64(where % MODULUS)) * k
     z = y + k
@@ -37,7 +37,7 @@ def words(seed: int, step: int, where: int, count: int) -> tuple[Any, Any]:
         x = x * x + added
         found.append(x)
         x = (x >> np.uint64(32)) | (x << np.uint64(32))
-    return found[3], found[4]
+    return found[2:]
 
 
 def laid_out(lanes: list[Any], shape: tuple[int, ...]) -> Any:
@@ -56,7 +56,7 @@ def mask(seed: int, step: int, where: int, shape: tuple[int, ...], probability: 
     """True where the first 32 of the bits from bit 0, or 16, are less than the threshold."""
     threshold = np.uint64(min(int(float(probability) * 2**32), 2**32 - 1))
     lanes = []
-    for word in words(seed, step, where, counters(shape, 4)):
+    for word in words(seed, step, where, counters(shape, 6)):
         lanes += [word >> np.uint64(32), (word << np.uint64(16)) >> np.uint64(32)]
     return laid_out([lane < threshold for lane in lanes], shape)
 
@@ -65,7 +65,7 @@ def uniform(seed: int, step: int, where: int, shape: tuple[int, ...]) -> Any:
     """float32, of 24 bits."""
     lanes = [
         (w >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
-        for w in words(seed, step, where, counters(shape, 2))
+        for w in words(seed, step, where, counters(shape, 3))
     ]
     return laid_out(lanes, shape)
 
@@ -77,19 +77,19 @@ def unit(high: Any, low: Any) -> Any:
 
 def precise_uniform(seed: int, step: int, where: int, shape: tuple[int, ...]) -> Any:
     """float64, of 53 bits."""
-    return laid_out([unit(*words(seed, step, where, counters(shape, 1)))], shape)
+    return laid_out([unit(*words(seed, step, where, counters(shape, 1))[1:])], shape)
 
 
 def normal(seed: int, step: int, where: int, shape: tuple[int, ...]) -> Any:
     """Box-Muller with NumPy's own logarithm, sine and cosine, of 32 bits each."""
-    u, v = ((w >> np.uint64(32)).astype(np.float64) / 2**32 for w in words(seed, step, where, counters(shape, 2)))
+    u, v = ((w >> np.uint64(32)).astype(np.float64) / 2**32 for w in words(seed, step, where, counters(shape, 2))[1:])
     return laid_out(box_muller(u + 2.0**-33, v), shape)
 
 
 def precise_normal(seed: int, step: int, where: int, shape: tuple[int, ...]) -> Any:
     """The same of 53 bits each."""
     count = counters(shape, 2)
-    u, v = (unit(*words(seed, step, at, count)) for at in (where, where ^ 2**63))
+    u, v = (unit(*words(seed, step, at, count)[1:]) for at in (where, where ^ 2**63))
     return laid_out(box_muller(u + 2.0**-54, v), shape)
 
 
