@@ -22,6 +22,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType
 from passes.flow import Flow, barriers, name_of
+from passes.sequences import At, Cotangent, Partial, accumulate, settle
 from passes.unbroadcast import can_unbroadcast, unbroadcast
 from passes.vjp import is_differentiable, receivers, rule_of
 from passes.vjp.registry import Contribution, is_selective
@@ -179,24 +180,24 @@ class _Sweep:
 
     def __init__(self, flow: Flow) -> None:
         self.flow = flow
-        self.received: dict[Node, list[Tensor | None]] = {}
+        self.received: dict[Node, list[Cotangent | None]] = {}
 
-    def receive(self, t: Tensor, cotangent: Tensor) -> None:
+    def receive(self, t: Tensor, cotangent: Tensor | At) -> None:
         """Add a contribution to what `t` has received."""
         slots = self.received.get(t.node)
         if slots is None:
             slots = self.received[t.node] = [None] * len(t.node.types)
-        present = slots[t.index]
-        slots[t.index] = cotangent if present is None else F.add(present, cotangent)
+        slots[t.index] = accumulate(slots[t.index], cotangent)
 
     def run(self) -> dict[Tensor, Tensor]:
         """Run the rules, outputs first; the gradient of each tensor of `wrt` that one reaches."""
         found: dict[Tensor, Tensor] = {}
         flow = self.flow
         for node in reversed(flow.order):
-            slots = self.received.pop(node, None)
-            if slots is None:
+            received = self.received.pop(node, None)
+            if received is None:
                 continue
+            slots = [settle(node.out(i), r) if isinstance(r, Partial) else r for i, r in enumerate(received)]
             if node in flow.sources:
                 found.update((t, g) for t, g in zip(node.outputs, slots, strict=True) if g is not None)
             if node in flow.passed:
@@ -217,13 +218,15 @@ class _Sweep:
         for t, contribution in zip(receivers(node), contributions, strict=False):
             if t is None or contribution is None or not self.flow.leads_to_wrt(t):
                 continue
-            g = contribution if isinstance(contribution, Tensor) else contribution()
+            g = contribution if isinstance(contribution, (Tensor, At)) else contribution()
             if g is not None:
                 self.receive(t, _fit(node, g, t))
 
 
-def _fit(node: Node, g: Tensor, t: Tensor) -> Tensor:
+def _fit(node: Node, g: Tensor | At, t: Tensor) -> Tensor | At:
     """The cotangent `g` that the rule of `node` returned for its input `t`, in the shape of `t`."""
+    if isinstance(g, At) or not isinstance(t.type, TensorType):  # sequences and optionals do not broadcast
+        return g
     found, expected = g.tensor_type, t.tensor_type
     if found.dtype is expected.dtype:
         if found.shape is not None and found.shape == expected.shape:

@@ -124,7 +124,7 @@ def inner_flows(node: Node, leads: Sequence[bool]) -> list[Inner]:
     if node.is_call:
         if callable(node.attrs.get("gradient")):
             return []  # the user's rule, which is not about the body
-    elif node.domain or node.op not in ("If", "Loop", "Scan"):
+    elif node.domain or node.op not in ("If", "Loop", "Scan", "SequenceMap"):
         return []
     found = []
     for name, body in node.attrs.items():

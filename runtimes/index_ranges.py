@@ -16,6 +16,7 @@ from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.origin import location
+from graphc.ir.types import TensorType
 
 __all__ = ["IndexRange", "index_ranges", "refuse_outside"]
 
@@ -48,9 +49,9 @@ def index_ranges(graph: Graph) -> dict[str, IndexRange]:
 
 def _range(node: Node) -> IndexRange | None:
     data = node.inputs[0]
-    shape = None if data is None else data.tensor_type.shape
-    if shape is None or not shape:
+    if data is None or not isinstance(data.type, TensorType) or not data.type.shape:
         return None
+    shape = data.type.shape
     if node.op in _LOSSES:
         classes = shape[1]
         if isinstance(classes, int):

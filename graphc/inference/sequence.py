@@ -7,7 +7,6 @@ from typing import Any
 
 from graphc.errors import ShapeError
 from graphc.inference.controlflow import join
-from graphc.inference.elementwise import show
 from graphc.inference.engine import Context, rule
 from graphc.ir import dims
 from graphc.ir.dims import Dim, Shape
@@ -258,10 +257,10 @@ def _joined(sequence: Tensor, axis: int, length: int | None) -> Dim:
 
 @rule("Optional")
 def _optional(c: Context) -> Sequence[Any]:
-    declared = c.attrs.get("type")
-    if not c.has(0) and declared is None:
+    t = c.input(0).type if c.has(0) else c.attrs.get("type")
+    if t is None:
         c.fail("there is neither a value nor a type", "Pass type=... for an optional without a value.")
-    return [OptionalType(c.input(0).type if c.has(0) else declared)]
+    return [OptionalType(t)]
 
 
 @rule("OptionalGetElement")
@@ -273,4 +272,3 @@ def _element(c: Context) -> Sequence[Type]:
 @rule("OptionalHasElement")
 def _has_element(c: Context) -> Sequence[Shape]:
     return [()]
-

@@ -24,6 +24,7 @@ from typing import Literal, TypeAlias
 from graphc import functional as F
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, Type
+from passes.sequences import At
 from passes.vjp.function_body import has_body, vjp_of_body
 
 __all__ = [
@@ -46,14 +47,14 @@ __all__ = [
     "widened",
 ]
 
-Contribution: TypeAlias = "Tensor | Callable[[], Tensor | None] | None"
+Contribution: TypeAlias = "Tensor | At | Callable[[], Tensor | None] | None"
 Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 
 _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
-    *("indexing", "scatter", "loss", "controlflow", "recurrent"),
+    *("indexing", "scatter", "loss", "controlflow", "recurrent", "sequence"),
     *("convolution", "deformable", "pooling", "regions", "normalization", "resampling", "quantization", "fourier"),
 )
 
@@ -73,19 +74,10 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
     ),
     "it has no differentiable input": (
         *("BlackmanWindow", "Constant", "HammingWindow", "HannWindow", "ImageDecoder", "MelWeightMatrix"),
-        *("RandomNormal", "RandomUniform"),
+        *("RandomNormal", "RandomUniform", "SequenceEmpty"),
     ),
     "it draws at random": ("Bernoulli", "Multinomial"),
 }
-_MISSING = frozenset(
-    {
-        *("Optional", "OptionalGetElement"),
-        *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase", "SequenceInsert"),
-        *("SequenceMap", "SplitToSequence"),
-    }
-)
-"""Operators that have a gradient, but no rule yet."""
-
 _REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in names}
 
 
@@ -134,7 +126,7 @@ def rule_of(node: Node) -> Rule | None:
         return rule_of_call(node)
     if node.domain != "":
         return None
-    return rules().get(node.op) or (vjp_of_body if has_body(node.op) and node.op not in _MISSING else None)
+    return rules().get(node.op) or (vjp_of_body if has_body(node.op) else None)
 
 
 def is_selective(rule: Rule) -> bool:
@@ -142,13 +134,11 @@ def is_selective(rule: Rule) -> bool:
     return rule in _SELECTIVE
 
 
-def support(op: str) -> Literal["rule", "body", "none", "missing"]:
+def support(op: str) -> Literal["rule", "body", "none"]:
     """How a standard operator is differentiated: by a rule, through its function body, or not at all.
 
-    `"none"` has no gradient by its nature (:func:`nondifferentiable` says why), `"missing"` has no rule yet.
+    `"none"` has no gradient by its nature (:func:`nondifferentiable` says why).
     """
-    if op in _MISSING:
-        return "missing"
     if op in _REASON:
         return "none"
     return "rule" if op in rules() else "body"

@@ -14,11 +14,12 @@ from vjp_cases import (
     reduction,
     regions,
     resampling,
+    sequence,
 )
 from vjp_cases.case import Case
 
 _FAMILIES = (
     *(elementwise, layout, reduction, indexing, linalg),
-    *(loss, neural, normalization, recurrent, resampling, regions, fourier, bodies),
+    *(loss, neural, normalization, recurrent, resampling, regions, fourier, sequence, bodies),
 )
 CASES: list[Case] = [case for family in _FAMILIES for case in family.CASES]

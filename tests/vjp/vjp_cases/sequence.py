@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 import graphc as gc
+from graphc.functional.closure import formal
+from graphc.inference.sequence import element_of
 from graphc.ir.build import apply
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
@@ -15,6 +17,7 @@ from vjp_cases.case import Arg, Case, given, real
 
 op = gc.op
 N, M = real(3, 2, dims=("n", 2)), real(2, 2, dims=("m", 2))
+NONE = real(0, 2, dims=("n", 2))
 
 
 def _rows(x: Tensor, **attrs: Any) -> Tensor:
@@ -39,17 +42,13 @@ def _at(name: str, build: Callable[..., Any], *args: Arg) -> list[Case]:
     ]
 
 
+def _stacked(x: Tensor, y: Tensor) -> Tensor:
+    return _joined(op.SequenceInsert(_rows(x, keepdims=0), y), 0, new_axis=1)
+
+
 def _map(body: Callable[..., Any], *inputs: Tensor) -> tuple[Tensor, ...]:
-    formals = [
-        gc.input(f"in_{i}", [None] * 2 if t.op == "SplitToSequence" or t.op.startswith("Sequence") else t.shape, _dtype(t))
-        for i, t in enumerate(inputs)
-    ]
-    made = body(*formals)
-    return apply("SequenceMap", inputs, {"body": Graph(formals, made)}).outputs
-
-
-def _dtype(t: Any) -> Any:
-    return t.type.element.dtype if hasattr(t.type, "element") else t.dtype
+    formals = [formal(f"in_{i}", element_of(t.type)) for i, t in enumerate(inputs)]
+    return apply("SequenceMap", inputs, {"body": Graph(formals, body(*formals))}).outputs
 
 
 CASES = [
@@ -89,7 +88,8 @@ CASES = [
     Case("SequenceErase", "last", lambda x: _joined(op.SequenceErase(_rows(x))), (N,)),
     Case("SplitToSequence", "rows", lambda x: _joined(_rows(x)), (N,)),
     Case("SplitToSequence", "static_rows", lambda x: _joined(_rows(x)), (real(3, 2),)),
-    Case("SplitToSequence", "no_rows", lambda x: op.SequenceLength(_rows(x)) + x.sum(), (real(0, 2, dims=("n", 2)),)),
+    Case("SplitToSequence", "no_rows_of_dropped_axis", _stacked, (NONE, real(2))),
+    Case("SplitToSequence", "no_rows", lambda x, y: _joined(op.SequenceInsert(_rows(x), y)), (NONE, M)),
     Case("SplitToSequence", "dropped_axis", lambda x: _joined(_rows(x, keepdims=0), 1, new_axis=1), (N,)),
     Case("SplitToSequence", "dropped_static_axis", lambda x: _joined(_rows(x, keepdims=0)), (real(3, 2),)),
     Case("SplitToSequence", "size", lambda x: op.SequenceAt(op.SplitToSequence(x, 2, axis=-1), 1) ** 2, (real(2, 5),)),
@@ -128,9 +128,9 @@ CASES = [
     ),
     Case(
         "SequenceMap",
-        "nothing",
-        lambda x, w: w.sum() ** 2 + gc.cast(op.SequenceLength(_map(lambda e, w: [e * w], _rows(x), w)[0]), w.dtype),
-        (real(0, 2, dims=("n", 2)), real(2)),
+        "no_rows",
+        lambda x, y, w: _joined(op.SequenceInsert(_map(lambda e, w: [e * w], _rows(x), w)[0], y)),
+        (NONE, M, real(2)),
     ),
     Case("Optional", "tensor", lambda x: op.OptionalGetElement(op.Optional(x)) ** 2, (N,)),
     Case("OptionalGetElement", "tensor", lambda x: op.OptionalGetElement(x) ** 2, (N,)),
