@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -32,10 +32,12 @@ from graphc.ir.types import TensorType, Type
 
 __all__ = [
     "ANY",
+    "Absorbing",
     "EndlessRewriteError",
     "Replacement",
     "Rule",
     "RuleSet",
+    "count_uses",
     "recording",
     "rewrite",
     "rewrite_tensors",
@@ -43,8 +45,26 @@ __all__ = [
 ]
 
 Replacement: TypeAlias = "Tensor | Sequence[Tensor | None] | None"
+"""What replaces a node: the tensor for its output, or one for each output, None for those that stay."""
 ANY = "*"
 """In place of an operator's name: a rule for every operator."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Absorbing:
+    """A replacement that takes over the work of nodes below the one that it replaces.
+
+    Attributes:
+        inner: these nodes, each with the number of uses that end with the replacement. The rule applies only where they
+            have no others, since their work would be done twice.
+        make: builds the replacement.
+        also: further tensors that are given up. `make` then returns replacements of one output and of these, in order;
+            they must not be needed to compute their own replacements.
+    """
+
+    inner: Mapping[Node, int]
+    make: Callable[[], Replacement]
+    also: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,7 +86,7 @@ class Rule:
 
     name: str
     operators: tuple[str, ...]
-    function: Callable[[Node], Replacement]
+    function: Callable[[Node], Replacement | Absorbing]
     below: frozenset[str] = frozenset()
     absorbs: bool = False
     fast_math: bool = False
@@ -164,16 +184,27 @@ def rewrite_tensors(outputs: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
     recorder = _recorder.get()
     matches = Counter[str]() if recorder is None else recorder
     old = list(outputs)
+    given_up: _GivenUp = {}
     for _ in range(_MAX_SWEEPS):
-        sweep = _Sweep(rules, matches)
+        sweep = _Sweep(rules, matches, given_up)
         with collector_paused():
             new = sweep.run(old)
+        given_up = sweep.given_up
         if new == old:
             break
         old = new
-        if not sweep.held_back:
+        if not (sweep.held_back or given_up):
             break  # else, with fewer uses left, the rules that were held back may apply now
     return old
+
+
+def count_uses(outputs: Sequence[Tensor], order: Sequence[Node]) -> dict[Node, int]:
+    """How often each of the nodes `order`, which `outputs` depend on, is used: as an input, or as one of `outputs`."""
+    uses = dict.fromkeys(order, 0)
+    for t in itertools.chain(outputs, *(node.inputs for node in order)):
+        if t is not None:
+            uses[t.node] += 1
+    return uses
 
 
 _MAX_SWEEPS = 20
@@ -191,11 +222,17 @@ class _Pending:
     rule: Rule
 
 
-class _Sweep:
-    """One way through a graph, from the inputs to the outputs."""
+_GivenUp: TypeAlias = dict[Node, tuple["Rule", dict[int, Tensor]]]
+"""Replacements of outputs of nodes that a rule gave up in the sweep before."""
 
-    def __init__(self, rules: RuleSet, matches: Counter[str]) -> None:
+
+class _Sweep:
+    """One way through a graph, from the inputs to the outputs. The next one must replace what is `given_up` in it."""
+
+    def __init__(self, rules: RuleSet, matches: Counter[str], given_up: _GivenUp) -> None:
         self.held_back = False
+        self.given_up: _GivenUp = {}
+        self._replaced = given_up
         self._rules, self._matches = rules, matches
         self._final: dict[Node, tuple[Tensor, ...]] = {}
         self._pending: dict[Node, _Pending] = {}
@@ -206,12 +243,7 @@ class _Sweep:
 
     def run(self, outputs: Sequence[Tensor]) -> list[Tensor]:
         order = topological(outputs)
-        uses = self._uses
-        for node in order:
-            uses[node] = 0
-        for t in itertools.chain(outputs, *(node.inputs for node in order)):
-            if t is not None:
-                uses[t.node] += 1
+        self._uses = count_uses(outputs, order)
         limit = 10 * len(order) + 10_000
         for node in order:
             if node.is_leaf or node.is_constant:
@@ -281,14 +313,24 @@ class _Sweep:
             source = build.apply(node.op, inputs, attrs, outputs=len(node.types), domain=node.domain)
         known = final.get(source)
         if known is None:
+            if node in self._replaced:
+                by, replaced_outputs = self._replaced[node]
+                return _Pending(source, tuple(replaced_outputs.get(t.index, t) for t in _outputs(source)), by)
             for candidate in self._rules.of(source):
                 found = candidate.function(source)
                 if found is None:
                     continue
-                if candidate.absorbs and self._shares_input(node, source, candidate.below):
+                if isinstance(found, Absorbing):
+                    shared = any(self._uses.get(n, 0) > inside for n, inside in found.inner.items())
+                else:
+                    shared = candidate.absorbs and self._shares_input(node, source, candidate.below)
+                if shared:
                     self.held_back = True
                     continue
-                replaced = self._checked(source, candidate, found)
+                made = self._absorbed(source, candidate, found) if isinstance(found, Absorbing) else found
+                if made is None:
+                    continue
+                replaced = self._checked(source, candidate, made)
                 if replaced is not None:
                     return replaced
             known = _outputs(source)
@@ -302,6 +344,20 @@ class _Sweep:
             s is not None and t is not None and s.op in operators and max(uses.get(t.node, 0), uses.get(s.node, 0)) > 1
             for t, s in zip(node.inputs, source.inputs, strict=True)
         )
+
+    def _absorbed(self, node: Node, applied: Rule, match: Absorbing) -> Replacement:
+        """The replacement of a node, after noting that of the tensors that are given up with it."""
+        made = match.make()
+        if not match.also or made is None or isinstance(made, Tensor):
+            return made
+        first, *others = made
+        for old, new in zip(match.also, others, strict=True):
+            if new is None:
+                continue
+            if not _compatible(old.type, new.type):
+                raise VerificationError(f"the rule {applied.name} replaces {old!r} [{old.node.origin}] by {new!r}")
+            self.given_up.setdefault(old.node, (applied, {}))[1][old.index] = new
+        return (first,)
 
     def _checked(self, node: Node, applied: Rule, found: Tensor | Sequence[Tensor | None]) -> _Pending | None:
         given = (found,) if isinstance(found, Tensor) else tuple(found)
