@@ -12,7 +12,7 @@ and what it builds is looked for in graphs. The rule is the function that builds
         return apply("Softsign", (m["x"],)).out()
 
 - Parameters of the pattern are variables: the same one must be the same tensor wherever it stands. A default says more
-  of one: `variable("int64")`, `variable(rank=2)`, `number()` for a constant of one element.
+  of one: `MATRIX`, `INTEGERS`, `NUMBER` (a constant of one element), `variable(rank=3)`.
 - Numbers in the pattern match constants of one element of that value, of any dtype and rank.
 - Operators whose operands may be exchanged match either way.
 - Attributes must be equal, but those that `captures` names: `m.attrs` holds their values.
@@ -43,7 +43,7 @@ from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.types import DType, TensorType, as_dtype
 from passes.rewrite import Absorbing, Replacement, Rule
 
-__all__ = ["Match", "Miss", "PatternRule", "captures", "number", "pattern_rule", "variable"]
+__all__ = ["INTEGERS", "MATRIX", "NUMBER", "Match", "Miss", "PatternRule", "captures", "pattern_rule", "variable"]
 
 COMMUTATIVE = frozenset({"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mul", "Or", "Xor"})
 """Operators of two inputs that may be exchanged."""
@@ -64,10 +64,12 @@ def variable(dtype: object = "float32", *, rank: int | None = None) -> Any:
     return _Variable(as_dtype(dtype).name, rank)
 
 
-def number(dtype: object = "float32") -> Any:
-    """The default of a pattern's parameter that stands for a constant of one element: `Match.number` reads it."""
-    return _Variable(as_dtype(dtype).name, None, True)
-
+INTEGERS: Any = variable("int64")
+"""The default of a parameter that stands for integers, such as axes or a shape."""
+MATRIX: Any = variable(rank=2)
+"""The default of a parameter that stands for a matrix."""
+NUMBER: Any = _Variable(constant=True)
+"""The default of a parameter that stands for a constant of one element; `Match.number` reads it."""
 
 _captured: ContextVar[dict[tuple[Node, str], str] | None] = ContextVar("captured", default=None)
 
@@ -117,7 +119,7 @@ class Match:
         return self.tensors[name]
 
     def number(self, name: str) -> float:
-        """The element of a constant that a :func:`number` stands for."""
+        """The element of a constant that `NUMBER` stands for."""
         return float(self.tensors[name].node.attrs["value"].array.item())
 
 

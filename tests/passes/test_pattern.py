@@ -15,7 +15,7 @@ from graphc.errors import OperatorError
 from graphc.ir.build import apply
 from graphc.ir.graph import topological
 from graphc.ir.node import Tensor
-from passes.pattern import Match, PatternRule, captures, number, pattern_rule, variable
+from passes.pattern import INTEGERS, MATRIX, NUMBER, Match, PatternRule, captures, pattern_rule
 from passes.rewrite import RuleSet, count_uses, rewrite, rewrite_tensors
 from passes.rules.match import first
 
@@ -217,7 +217,7 @@ def test_the_reason_of_the_check_is_the_reason() -> None:
     def small(m: Match) -> str | None:
         return None if m.number("k") < 1 else f"{m.number('k'):g} is not below 1"
 
-    @pattern_rule(lambda x, k=number(): F.exp(x * k), name="small", check=small)
+    @pattern_rule(lambda x, k=NUMBER: F.exp(x * k), name="small", check=small)
     def made(m: Match) -> Tensor:
         return F.atan(m["x"])
 
@@ -232,7 +232,7 @@ def test_the_reason_of_the_check_is_the_reason() -> None:
 
 
 def test_a_variable_may_ask_for_a_number_of_axes() -> None:
-    rule = to_op("Atan", lambda x=variable(rank=2): F.exp(F.sin(x)), "x")
+    rule = to_op("Atan", lambda x=MATRIX: F.exp(F.sin(x)), "x")
     assert applied(rule, F.exp(F.sin(x_of("n", 3))))[0].op == "Atan"
     t = F.exp(F.sin(x_of("n")))
     assert re.fullmatch(r"input 0 of Sin \[.*\] is float32\[n\]; expected 2 axes", reason(rule, t))
@@ -241,7 +241,7 @@ def test_a_variable_may_ask_for_a_number_of_axes() -> None:
 
 
 def test_variables_of_integers_stand_for_axes_and_missing_inputs_stay_missing() -> None:
-    def pattern(x: Tensor, axes: Tensor = variable("int64")) -> Tensor:
+    def pattern(x: Tensor, axes: Tensor = INTEGERS) -> Tensor:
         return F.exp(gc.op.ReduceMean(x, axes))
 
     rule = to_op("ReduceL2", pattern, "x", "axes")
