@@ -166,6 +166,8 @@ from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
 from passes.flow import can_differentiate as can_differentiate
 from passes.forms import to_inference as to_inference
+from passes.insert import insert_batchnorm as insert_batchnorm
+from passes.insert import insert_dropout as insert_dropout
 from passes.loops import unroll as unroll
 from passes.modes import hessian as hessian
 from passes.modes import hvp as hvp
@@ -178,6 +180,8 @@ from passes.vmap import vmap as vmap
 from runtimes import testing as testing
 from runtimes.callbacks import Callback as Callback
 from runtimes.callbacks import EarlyStopping as EarlyStopping
+from runtimes.checkpoints import Checkpoint as Checkpoint
+from runtimes.checkpoints import resume as resume
 from runtimes.evaluate import compile as compile
 from runtimes.evaluate import evaluate as evaluate
 from runtimes.export import export as export

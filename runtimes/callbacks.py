@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from runtimes.history import History
     from runtimes.trainer import Trainer
 
-__all__ = ["Callback", "EarlyStopping"]
+__all__ = ["Callback", "EarlyStopping", "Logs", "is_better_when_larger"]
 
 Logs = Mapping[str, float]
+
+
+def is_better_when_larger(monitor: str) -> bool:
+    """Whether larger values of a number are better, as far as its name tells."""
+    return monitor.endswith(("accuracy", "precision", "recall", "f1", "auc", "r2"))
 
 
 class Callback:
@@ -56,8 +61,6 @@ class EarlyStopping(Callback):
         OperatorError: a bad argument, or (at the first epoch) `monitor` is not recorded.
     """
 
-    _LARGER = ("accuracy", "precision", "recall", "f1", "auc", "r2")
-
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -72,7 +75,7 @@ class EarlyStopping(Callback):
                 f"EarlyStopping: patience={patience}, min_delta={min_delta}, mode={mode!r}; expected numbers that are "
                 f"not negative, and a mode of 'auto', 'min' or 'max'{location()}"
             )
-        larger = monitor.endswith(self._LARGER) if mode == "auto" else mode == "max"
+        larger = is_better_when_larger(monitor) if mode == "auto" else mode == "max"
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +23,7 @@ __all__ = ["complete_state", "init_state", "load_state", "match_state", "read_st
 
 State = Mapping[str, ArrayLike]
 
+_CHECKSUM = "graphc.checksum"
 _STORABLE = {"float64", "float32", "float16", "bfloat16", "bool", "complex64"}
 _STORABLE |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
@@ -83,7 +84,7 @@ def _type_of(value: ArrayLike) -> str:
 
 
 def save_state(state: State, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-    """Write `state` to a safetensors file, whole or not at all, with text entries of `metadata`.
+    """Write `state` to a safetensors file, whole or not at all, with text entries of `metadata` and a checksum.
 
     Raises StateError for a dtype that the format lacks, ExportError when the file cannot be written.
     """
@@ -93,13 +94,25 @@ def save_state(state: State, path: str | os.PathLike[str], metadata: Mapping[str
     with Replacing(path) as fresh:
         arrays = {str(name): _storable(str(name), value) for name, value in state.items()}
         try:
-            save_file(arrays, os.fspath(fresh), dict(metadata) if metadata else None)
+            save_file(arrays, os.fspath(fresh), {**(metadata or {}), _CHECKSUM: _checksum(arrays)})
         except safetensors.SafetensorError as error:
             raise OSError(str(error)) from error
 
 
+def _checksum(state: Mapping[str, Array]) -> str:
+    """A SHA-256 digest of the names, types and bytes of all arrays, whatever their order."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        array = np.ascontiguousarray(state[name])
+        digest.update(f"{name!r} {array.dtype.name} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
 def _storable(name: str, value: ArrayLike) -> Array:
     array = np.asarray(value, order="C")
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     try:
         known = as_dtype(array.dtype).name in _STORABLE
     except DTypeError:
@@ -131,14 +144,24 @@ def match_file(state: State, path: str | os.PathLike[str], graph: Graph) -> dict
 
 
 def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
-    """The arrays and the text metadata of a safetensors file. Raises StateError as `load_state` does."""
+    """The arrays and the text metadata of a safetensors file, held against their checksum where it has one.
+
+    Raises StateError as `load_state` does.
+    """
     import safetensors
 
     try:
         with safetensors.safe_open(os.fspath(path), framework="np") as file:
-            metadata: Any = file.metadata()
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(metadata or {})  # noqa: SIM118
+            metadata: dict[str, str] = dict(file.metadata() or {})
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise StateError(f"{os.fspath(path)!r} is no complete safetensors file: {error}{location()}") from error
     except OSError as error:
         raise StateError(f"cannot read the state file {os.fspath(path)!r}: {error}{location()}") from error
+    expected = metadata.pop(_CHECKSUM, None)
+    if expected is not None and expected != _checksum(state):
+        raise StateError(
+            f"{os.fspath(path)!r} is damaged: its arrays do not match their checksum{location()}. "
+            "Use an earlier file, or a copy."
+        )
+    return state, metadata
