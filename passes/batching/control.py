@@ -23,7 +23,7 @@ def _if(call: Call) -> Sequence[Result]:
     flags = [call.is_batched(i) for i in captured]
     if call.is_batched(0):
         return _choose(call, branches, [call.input(i) for i in captured], flags)
-    bodies = [_Body(call, branch, flags) for branch in branches]
+    bodies = [Body(call, branch, flags) for branch in branches]
     joined = [a or b for a, b in zip(*(body.flags for body in bodies), strict=True)]
     made = call.apply(*call.inputs, then_branch=bodies[0].graph(joined), else_branch=bodies[1].graph(joined))
     return [t if flag else Unbatched(t) for t, flag in zip(made, joined, strict=True)]
@@ -45,7 +45,7 @@ def _choose(call: Call, branches: list[Graph], captured: list[Tensor], flags: li
     return chosen
 
 
-class _Body:
+class Body:
     """A body of control flow, some of whose inputs have got a batch axis."""
 
     def __init__(self, call: Call, body: Graph, flags: Sequence[bool]) -> None:
@@ -75,13 +75,13 @@ def _leaf(call: Call, t: Tensor) -> Tensor:
     return formal(str(t.name), TensorType(inner.dtype, shape))
 
 
-def _settled(call: Call, flags: list[bool], states: slice, offset: int) -> _Body:
+def _settled(call: Call, flags: list[bool], states: slice, offset: int) -> Body:
     """The body, once every state that it gives a batch axis has one from the start; `flags` are updated.
 
     `states` are the states among the body's inputs, and `offset` says how many fewer outputs stand before theirs.
     """
     while True:
-        body = _Body(call, call.attrs["body"], flags)
+        body = Body(call, call.attrs["body"], flags)
         made = body.flags[states.start - offset : states.stop - offset]
         joined = [a or b for a, b in zip(flags[states], made, strict=True)]
         if joined == flags[states]:

@@ -50,7 +50,7 @@ Rule: TypeAlias = "Callable[[Call], Result | Sequence[Result] | Lowered]"
 _RULES: dict[str, Rule] = {}
 _FAMILIES = (
     *("elementwise", "linalg", "reduction", "layout", "indexing", "convolution", "pooling", "normalization"),
-    *("loss", "attention", "image", "fourier", "recurrent", "control"),
+    *("loss", "attention", "image", "fourier", "recurrent", "control", "sequence"),
 )
 
 _DATA_DEPENDENT: dict[str, str] = {

@@ -10,6 +10,7 @@ from vjp_cases import CASES, Case, elementwise
 import graphc as gc
 from graphc.errors import DTypeError, UnavailableError
 from graphc.ir.graph import topological
+from graphc.ir.types import TensorType
 from runtimes.session import RuntimeOptions
 
 OPTIONS = RuntimeOptions(threads=1, optimization="disabled")
@@ -62,5 +63,5 @@ def value_of(output: gc.Tensor, values: Mapping[str, Any]) -> Any:
 
 def is_double(outputs: Sequence[gc.Tensor]) -> bool:
     """Whether everything is computed in float64: some operators take sums in float32 whatever they are given."""
-    types = [t.dtype.name for node in topological(outputs) for t in node.outputs]
+    types = [t.dtype.name for node in topological(outputs) for t in node.types if isinstance(t, TensorType)]
     return not {"float32", "float16", "bfloat16"} & set(types)
