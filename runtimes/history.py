@@ -12,12 +12,14 @@ __all__ = ["History", "Progress"]
 _REFRESH = 0.1  # seconds
 
 
-class History(dict[str, list[float]]):
-    """Lists with one number for each epoch: "loss" and each metric over the training batches as they were trained,
-    "val_loss" and so on over the validation data after the epoch, and "seconds".
+class History(dict[str, list[Any]]):
+    """Lists with one number (for some metrics an array) for each epoch.
+
+    "loss" and each metric over the training batches as they were trained, "val_loss" and so on over the validation data
+    after the epoch, and "seconds".
     """
 
-    def record(self, logs: Mapping[str, float]) -> None:
+    def record(self, logs: Mapping[str, Any]) -> None:
         """Append the numbers of one epoch."""
         for name, value in logs.items():
             self.setdefault(name, []).append(value)
@@ -46,6 +48,11 @@ class Progress:
                 columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), numbers)
                 self._bar = Bar(*columns, console=self._console, transient=True)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether there is a bar, which shows the numbers of each batch."""
+        return self._bar is not None
+
     def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
@@ -62,20 +69,25 @@ class Progress:
                 self._bar.remove_task(task)
             self._task = self._bar.add_task(f"epoch {epoch}/{self._epochs}", total=batches, numbers="")
 
-    def advance(self, done: int, logs: Mapping[str, float]) -> None:
+    def advance(self, done: int, logs: Mapping[str, Any]) -> None:
         """That many batches of the epoch are done, the last one with these numbers."""
         if self._bar is None:
             return
         now = time.monotonic()
         if now >= self._due:
             self._due = now + _REFRESH
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items())
+            numbers = _text(logs)
             self._bar.update(self._task, completed=done, numbers=numbers)
 
-    def end(self, epoch: int, logs: Mapping[str, float]) -> None:
+    def end(self, epoch: int, logs: Mapping[str, Any]) -> None:
         """An epoch is done."""
         if self._console is not None:
-            numbers = "  ".join(f"{name} {value:.4g}" for name, value in logs.items() if name != "seconds")
+            numbers = _text({name: value for name, value in logs.items() if name != "seconds"})
             self._console.print(
                 f"epoch {epoch}/{self._epochs}  {numbers}  ({logs['seconds']:.2g} s)", highlight=False, soft_wrap=True
             )
+
+
+def _text(logs: Mapping[str, Any]) -> str:
+    """Numbers in a line; arrays, such as confusion matrices, are left out."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in logs.items() if isinstance(value, float))
