@@ -165,6 +165,8 @@ _LAZY = {
     "passes.forms": ("to_inference",),
     "passes.insert": ("insert_batchnorm", "insert_dropout"),
     "passes.autodiff": ("grad", "value_and_grad", "vjp"),
+    "passes.diff": ("diff",),
+    "passes.explain": ("explain",),
     "passes.loops": ("unroll",),
     "passes.modes": ("hessian", "hvp", "jacobian", "jvp"),
     "passes.simplify": ("simplify",),
@@ -184,6 +186,7 @@ _MODULES = {
     "nn": "graphc.nn",
     "op": "graphc.op",
     "optim": "graphc.optim",
+    "pipelines": "passes.pipelines",
     "testing": "runtimes.testing",
 }
 _DTYPES = ("bfloat16", "bool_", "float16", "float32", "float64", "int32", "int64", "uint8")

@@ -161,9 +161,12 @@ from graphc.serial.text import parse as parse
 from graphc.symbolic.elementwise import elementwise as elementwise
 from graphc.symbolic.lift import latex as latex
 from graphc.symbolic.lift import to_sympy as to_sympy
+from passes import pipelines as pipelines
 from passes.autodiff import grad as grad
 from passes.autodiff import value_and_grad as value_and_grad
 from passes.autodiff import vjp as vjp
+from passes.diff import diff as diff
+from passes.explain import explain as explain
 from passes.flow import can_differentiate as can_differentiate
 from passes.forms import to_inference as to_inference
 from passes.insert import insert_batchnorm as insert_batchnorm

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphc.ir.constant import Constant
@@ -17,7 +18,7 @@ from graphc.serial.metadata import NEXT_SUFFIX
 from graphc.serial.names import Names, name_outputs, names_of_outputs
 from graphc.serial.nodes import captured, nondefault, spec_of, used_outputs
 
-__all__ = ["to_program"]
+__all__ = ["named_program", "to_program"]
 
 _INLINE = 8
 """Constants of up to so many elements, and rank at most 1, stand where they are used."""
@@ -32,8 +33,20 @@ def to_program(graph: Graph) -> str:
     Values carry the names that an export gives them. Attributes equal to their defaults are left out, small constants
     stand where they are used, and bodies of control flow are indented, with captured values under their outer names.
     """
+    return named_program(graph, {})[0]
+
+
+def named_program(
+    graph: Graph, given: Mapping[tuple[Node, int], str], avoid: Iterable[str] = ()
+) -> tuple[str, dict[Node, list[str]]]:
+    """The text of :func:`to_program` with names `given` to some results, and the names of each node's outputs.
+
+    Outputs of the graph keep their names; other results get none of the names to `avoid`.
+    """
     lines = [f"graph {graph.name}"]
     names = Names()
+    for name in (*given.values(), *avoid):
+        names.reserve(name)
     scope = _Scope(names, _TypeText(), {})
     inputs, parameters = [], []
     for t in graph.inputs:
@@ -51,7 +64,7 @@ def to_program(graph: Graph) -> str:
     following = [(f"{s.name}{NEXT_SUFFIX}", value) for s, value in graph.updates.items()]
     for name, _ in [*results, *following]:
         names.reserve(name)
-    rows = scope.rows(graph.nodes, [*results, *following], "  ")
+    rows = scope.rows(graph.nodes, [*results, *following], "  ", given)
     lines += _section("nodes", rows, " = ", " : ")
     lines += _section(
         "outputs",
@@ -64,7 +77,7 @@ def to_program(graph: Graph) -> str:
         [_Row(f"  {s.name}", scope.text(value), "", "") for s, value in graph.updates.items()],
         " <- ",
     )
-    return "\n".join(lines)
+    return "\n".join(lines), scope.values
 
 
 class _Row(NamedTuple):
@@ -115,16 +128,22 @@ class _Scope:
     def __init__(self, names: Names, type_text: _TypeText, values: dict[Node, list[str]]) -> None:
         self.names, self.type_text, self.values = names, type_text, values
 
-    def rows(self, nodes: Sequence[Node], outputs: Sequence[tuple[str, Tensor]], indent: str) -> list[_Row]:
-        """The lines of the nodes that compute, bodies included."""
-        given = names_of_outputs(outputs)
+    def rows(
+        self,
+        nodes: Sequence[Node],
+        outputs: Sequence[tuple[str, Tensor]],
+        indent: str,
+        names: Mapping[tuple[Node, int], str] = MappingProxyType({}),
+    ) -> list[_Row]:
+        """The lines of the nodes that compute, bodies included. Some results have `names` already."""
+        given = {**names, **names_of_outputs(outputs)}
         used = used_outputs(nodes, [t for _, t in outputs])
         rows: list[_Row] = []
         for node in nodes:
             if node in self.values:
                 continue
             if node.is_constant:
-                rows += self._constant(node, indent)
+                rows += self._constant(node, given, indent)
             else:
                 rows += self._node(node, given, used, indent)
         return rows
@@ -138,13 +157,13 @@ class _Scope:
         found = self.text(t)
         return "" if found == name else found
 
-    def _constant(self, node: Node, indent: str) -> Iterable[_Row]:
+    def _constant(self, node: Node, given: Mapping[tuple[Node, int], str], indent: str) -> Iterable[_Row]:
         value: Constant = node.attrs["value"]
         if value.array.ndim <= 1 and value.array.size <= _INLINE:
             self.values[node] = [_constant_text(value)]
             return ()
         label = node.out().name
-        name = self.names.unique(label) if label else self.names.counted("constant")
+        name = given.get((node, 0)) or (self.names.unique(label) if label else self.names.counted("constant"))
         self.values[node] = [name]
         return (_Row(f"{indent}{name}", f"Constant({value!r})", self.type_text(value.type), _comment(node)),)
 
