@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from graphc.ir.call import inline, inline_tensors
 from graphc.ir.graph import Graph, graph, leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit, location
-from graphc.optim.base import Hyper, Optimizer
+from graphc.optim.base import Optimizer
 from passes.autodiff import grad
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference, updates_of
+from passes.names import matching
 from passes.randomness import counter_based
 from passes.simplify import simplify
+from passes.updates import UpdateOptions, make_updates
 
 __all__ = ["LEARNING_RATE", "LOSS", "SEED", "STEP", "RandomSource", "TrainStep", "train_step"]
 
@@ -42,7 +44,8 @@ class TrainStep:
     `graph` takes the batch inputs, `learning_rate` and the state (parameters, running statistics, optimizer slots,
     `step`, and `seed` where something is random); its outputs are `loss` and the metrics, its updates the next state.
     `evaluation` computes loss and metrics only, in inference form. `trained` maps the names of the parameters that the
-    optimizer changes to their tensors, `slots` each of them to the names of its slots.
+    optimizer changes to their tensors, `slots` each of them to the names of its slots. `averages` maps names of
+    parameters to the state that holds their moving averages. The parameters are updated once in `accumulate` calls.
     """
 
     graph: Graph
@@ -50,6 +53,8 @@ class TrainStep:
     optimizer: Optimizer
     trained: Mapping[str, Tensor]
     slots: Mapping[str, tuple[str, ...]]
+    averages: Mapping[str, Tensor]
+    accumulate: int
 
 
 def train_step(
@@ -58,8 +63,10 @@ def train_step(
     optimizer: Optimizer,
     metrics: Mapping[str, Tensor] | None = None,
     parameters: Sequence[Tensor] | None = None,
+    freeze: Sequence[str] = (),
     pipeline: Callable[[Graph], Graph] = simplify,
     rng: RandomSource = "counter",
+    **options: Unpack[UpdateOptions],
 ) -> TrainStep:
     """Build the training step that lowers `loss`, a scalar in training form.
 
@@ -68,41 +75,41 @@ def train_step(
         optimizer: the update rule; each of its slots becomes the state `<parameter>.<slot>`.
         metrics: further scalars to report, by name.
         parameters: what to train; all trainable parameters of the loss when None.
+        freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
         pipeline: the passes to run on the finished graphs.
         rng: "counter" makes dropout and other random operators functions of `seed`, `step` and their place in the
             model, the same on every runtime; "runtime" leaves them to the runtime, which is faster.
+        options: groups, clipping, accumulation and more: see :class:`passes.updates.UpdateOptions`.
 
     Raises:
         DifferentiationError: there is nothing to train, or the loss does not depend on one of `parameters`.
-        GraphError: a metric, an input or a state bears a reserved or repeated name.
+        GraphError: a metric, an input or a state bears a reserved or repeated name, or a pattern matches nothing.
+        OperatorError: an option is out of range.
     """
     metrics = dict(metrics or {})
     if LOSS in metrics:
         raise GraphError(f"train_step: a metric is named {LOSS!r}, as the loss itself{location()}")
-    trained = _trained(loss, parameters)
+    trained = _trained(loss, parameters, freeze)
     gradients = grad(loss, trained)
+    outputs = {LOSS: loss, **metrics}
+    feeds = [t for t in leaves(outputs.values()) if t.node.is_input]
     with inherit(loss.node.origin, "optimizer"):
         rate = input(LEARNING_RATE, (), "float32")
         count = parameter(STEP, (), np.int64(0), dtype="int64", trainable=False)
-        hyper = Hyper(rate, count + 1)
-    updates: dict[Tensor, Tensor] = {}
-    slots: dict[str, tuple[str, ...]] = {}
-    for name, p in trained.items():
-        with inherit(p.node.origin, "optimizer"):
-            updates.update(_update(optimizer, name, p, gradients[name], hyper, slots))
-    updates[count] = hyper.step
-    outputs = {LOSS: loss, **metrics}
+        updates, slots, averages = make_updates(
+            optimizer, trained, gradients, learning_rate=rate, count=count, inputs=feeds, options=options
+        )
     updates |= updates_of(inline_tensors(list(outputs.values())))
     evaluation = inline(graph(outputs, name="evaluation"))
-    feeds = [t for t in evaluation.inputs if t.node.is_input]
     step = lower_batch_norm(inline(graph(outputs, [*feeds, rate], updates=updates, name="train_step")))
     if rng == "counter":
         step = counter_based(step, parameter(SEED, (), np.int64(0), dtype="int64", trainable=False), count)
     evaluation = lower_batch_norm(to_inference(evaluation))
-    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots)
+    every = options.get("accumulate", 1)
+    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots, averages, every)
 
 
-def _trained(loss: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, Tensor]:
+def _trained(loss: Tensor, parameters: Sequence[Tensor] | None, freeze: Sequence[str]) -> dict[str, Tensor]:
     chosen = (
         [t for t in leaves([loss]) if t.node.is_parameter and t.node.attrs["trainable"]]
         if parameters is None
@@ -113,21 +120,8 @@ def _trained(loss: Tensor, parameters: Sequence[Tensor] | None) -> dict[str, Ten
     for t in chosen:
         if not t.node.is_parameter:
             raise DifferentiationError(f"train_step: {t!r} is no parameter; only parameters can be trained{location()}")
-    return {str(t.name): t for t in chosen}
-
-
-def _update(
-    optimizer: Optimizer, name: str, p: Tensor, g: Tensor, hyper: Hyper, slots: dict[str, tuple[str, ...]]
-) -> dict[Tensor, Tensor]:
-    """The next values of one parameter and its slots."""
-    state = {
-        slot: parameter(f"{name}.{slot}", p.shape, initial, dtype=p.dtype, trainable=False)
-        for slot, initial in optimizer.slots(p).items()
-    }
-    slots[name] = tuple(str(t.name) for t in state.values())
-    value, following = optimizer.update(p, g, state, hyper)
-    if set(following) != set(state):
-        raise GraphError(
-            f"{type(optimizer).__name__}.update returned the slots {sorted(following)}; expected {sorted(state)}"
-        )
-    return {p: value, **{state[slot]: following[slot] for slot in state}}
+    named = {str(t.name): t for t in chosen}
+    frozen = {name for pattern in freeze for name in matching("freeze", pattern, named)}
+    if len(frozen) == len(named):
+        raise DifferentiationError(f"train_step: {list(freeze)} freezes all parameters: {', '.join(named)}{location()}")
+    return {name: t for name, t in named.items() if name not in frozen}

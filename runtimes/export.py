@@ -15,12 +15,14 @@ import graphc
 from graphc.errors import ExportError
 from graphc.ir.origin import location
 from graphc.nn.init import initialize
+from graphc.optim.schedule import value_at
 from graphc.serial.export import to_model
 from graphc.serial.metadata import NEXT_SUFFIX
 from passes.batch_norm import lower_batch_norm
+from passes.embed_schedule import embed_schedule
 from passes.fold_batch_norm import fold_batch_norm
 from passes.forms import to_inference
-from passes.train_step import TrainStep
+from passes.train_step import LEARNING_RATE, STEP, TrainStep
 from runtimes.atomic import Replacing
 from runtimes.outputs import Outputs, as_graph
 from runtimes.state import State, match_state, save_state
@@ -89,6 +91,7 @@ def export_step(
     opset: int | None = None,
     metadata: Mapping[str, str] | None = None,
     seed: int = 0,
+    schedule_updates: int | None = None,
 ) -> onnx.ModelProto:
     """Write a training step as one ONNX file, with the state to start from beside it, and return the model.
 
@@ -100,11 +103,23 @@ def export_step(
     `graphc.hyperparameters` (names and the values to feed), `graphc.state` (what is state, and the names of the next
     values), `graphc.suffix` (plain text, ".next") and `graphc.version`.
 
-    Raises ExportError: a path cannot be written (found out before any work), or `opset` is too low.
+    With `schedule_updates`, the learning rates of so many updates are a table in the file, and `learning_rate` is not
+    fed; without, a schedule is up to the driver, and the value to feed is that of the next step.
+
+    Raises:
+        ExportError: a path cannot be written (found out before any work), or `opset` is too low.
+        GraphError: `schedule_updates` is given, but the learning rate is no function of the number of updates.
     """
     step, state = (source, None) if isinstance(source, TrainStep) else (source.step, source.state)
     batch = list(step.evaluation.feeds)
-    hyper = {name: float(getattr(step.optimizer, name)) for name in step.graph.feeds if name not in batch}
+    rate = step.optimizer.learning_rate
+    graph, hyper = step.graph, {}
+    if schedule_updates is None:
+        hyper[LEARNING_RATE] = value_at(rate, 0 if state is None else int(state[STEP]) // step.accumulate)
+    else:
+        graph = embed_schedule(
+            graph, rate, name=LEARNING_RATE, count=STEP, accumulate=step.accumulate, updates=schedule_updates
+        )
     described = {
         VERSION_KEY: graphc.__version__,
         SUFFIX_KEY: NEXT_SUFFIX,
@@ -115,7 +130,7 @@ def export_step(
     if start == Path(path):
         raise ExportError(f"export_step: the path is {os.fspath(path)!r}; expected one that ends in .onnx{location()}")
     with Replacing(path) as fresh, Replacing(start) as beside:
-        model = to_model(step.graph, opset=opset, metadata={**described, **(metadata or {})})
+        model = to_model(graph, opset=opset, metadata={**described, **(metadata or {})})
         _write(model, fresh)
         save_state(initialize(step.graph, seed) if state is None else state, beside)
     return model

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -22,8 +22,10 @@ from graphc.ir.origin import location
 from graphc.optim.base import Optimizer
 from graphc.serial.export import to_model
 from passes.batch_norm import lower_batch_norm
+from passes.ema import with_averages
 from passes.forms import to_inference
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
+from passes.updates import UpdateOptions
 from runtimes.callbacks import Callback
 from runtimes.data import Dataset, permutation
 from runtimes.device_state import DeviceState
@@ -31,6 +33,7 @@ from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
 from runtimes.index_ranges import index_ranges, refuse_outside
+from runtimes.learning_rate import LearningRate
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.session import Device, RuntimeOptions, Session
 from runtimes.state import State, complete_state, match_file, read_state, save_state
@@ -38,6 +41,7 @@ from runtimes.state import State, complete_state, match_file, read_state, save_s
 __all__ = ["History", "Trainer"]
 
 _POSITION = "graphc.position"
+_SCHEDULE = "graphc.schedule"
 _VERSION = "graphc.version"
 
 
@@ -94,10 +98,12 @@ class Trainer:
         check_nan: whether a NaN in the data is an error.
         rng: "counter" draws dropout masks and other random numbers as functions of seed, step and layer, the same on
             every device and after resuming; "runtime" leaves them to onnxruntime, which is faster.
+        freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
+        update: groups, clipping, accumulation, averages: see :class:`passes.updates.UpdateOptions`.
 
     Raises:
         DifferentiationError: the loss depends on nothing to train, or has no gradient.
-        GraphError: a metric or a state bears a reserved or repeated name.
+        GraphError: a metric or a state bears a reserved or repeated name, or a pattern matches no parameter.
         ShapeError: a metric is no scalar.
         StateError: an entry of `state` does not fit.
         UnavailableError: onnxruntime is not installed, lacks a kernel, or CUDA does not work.
@@ -116,13 +122,17 @@ class Trainer:
         state: State | None = None,
         check_nan: bool = False,
         rng: RandomSource = "counter",
+        freeze: Sequence[str] = (),
+        **update: Unpack[UpdateOptions],
     ) -> None:
         for name, t in (metrics or {}).items():
             if t.ndim:
                 raise ShapeError(f"the metric {name!r} is {t.type}; expected a scalar, such as its mean{location()}")
         self.optimizer = optimizer
         self.seed = seed
-        self.step = train_step(loss, optimizer=optimizer, metrics=metrics, parameters=parameters, rng=rng)
+        self.step = train_step(
+            loss, optimizer=optimizer, metrics=metrics, parameters=parameters, rng=rng, freeze=freeze, **update
+        )
         self._options = options
         self._check_nan = check_nan
         graph = self.step.graph
@@ -138,6 +148,7 @@ class Trainer:
         self._ranges = index_ranges(self.step.evaluation)
         self._check = FeedChecker(self._inputs, check_nan=check_nan, ranges=self._ranges)
         self._position = Position()
+        self._rate = LearningRate(optimizer, self.step.accumulate)
         self._last_loss: float | None = None
         self._stopped = False
 
@@ -194,6 +205,7 @@ class Trainer:
                 if held_out is not None:
                     means = self._evaluate(held_out, batch_size)
                     logs |= {f"val_{name}": value for name, value in means.items()}
+                self._rate.observe(logs)
                 logs["seconds"] = time.perf_counter() - started
                 history.record(logs)
                 progress.end(self.epoch, logs)
@@ -223,7 +235,7 @@ class Trainer:
                 if rows != prepared:
                     frame, prepared = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()}), rows
                 data.fill(frame.inputs, chosen)
-                frame.inputs[LEARNING_RATE].buffer[...] = self.optimizer.learning_rate
+                frame.inputs[LEARNING_RATE].buffer[...] = self._rate(step)
                 logs = self._finite(frame.run())
                 means.add(logs, rows)
                 step += 1
@@ -270,7 +282,7 @@ class Trainer:
         )
         return (
             f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}{where}); {last}{location()}. {cause} "
-            f"Try a learning rate below {self.optimizer.learning_rate:g}, look for NaN in the data with "
+            f"Try a learning rate below {self._rate(step):g}, look for NaN in the data with "
             "check_nan=True, and for log, division or exp of extreme values in the loss."
         )
 
@@ -280,7 +292,7 @@ class Trainer:
         Raises FeedError when the batch does not match the inputs, NonFiniteError as `fit` does.
         """
         arrays, _ = self._check(batch)
-        rate = np.asarray(self.optimizer.learning_rate, np.float32)
+        rate = np.asarray(self._rate(self.step_count), np.float32)
         with self._same_position():
             return self._finite(self._executor.run({**arrays, LEARNING_RATE: rate}))
 
@@ -297,33 +309,36 @@ class Trainer:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: Feeds, *, batch_size: int | None = 256) -> dict[str, float]:
+    def evaluate(self, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> dict[str, float]:
         """Loss and metrics on `data`: means over batches weighted by their rows, so exact for means over rows.
 
-        Raises FeedError when the data do not match the inputs of the loss, or are empty.
+        With `ema`, the moving averages of the parameters are used. Raises FeedError when the data do not match the
+        inputs of the loss, or are empty, and StateError when there are no averages.
         """
-        return self._evaluate(self._dataset(data), batch_size)
+        return self._evaluate(self._dataset(data), batch_size, ema)
 
-    def _evaluate(self, data: Dataset, batch_size: int | None) -> dict[str, float]:
-        executor, means = self._executor_of(self.step.evaluation), Means()
+    def _evaluate(self, data: Dataset, batch_size: int | None, ema: bool = False) -> dict[str, float]:
+        graph = self.step.evaluation
+        executor, means = self._executor_of(with_averages(graph, self._averages) if ema else graph), Means()
         for rows, chosen in data.batches(batch_size):
             frame = executor.frame(data.shapes(rows))
             data.fill(frame.inputs, chosen)
             means.add({name: float(value) for name, value in frame.run().items()}, rows)
         return means.result()
 
-    def predict(self, outputs: Outputs, data: Feeds, *, batch_size: int | None = 256) -> Any:
+    def predict(self, outputs: Outputs, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> Any:
         """The values of `outputs` (tensors of the model, with a row for each row of `data`) as arrays.
 
         `data` needs the inputs that `outputs` depend on; other inputs of the loss may be there too. The result has the
-        structure of `outputs`.
+        structure of `outputs`. With `ema`, the moving averages of the parameters are used.
 
         Raises:
             FeedError: the data do not match the inputs.
             ShapeError: an output has no row for each row of the data.
-            StateError: an output depends on a parameter that the loss does not depend on.
+            StateError: an output depends on a parameter that the loss does not depend on, or there are no averages.
         """
         graph = lower_batch_norm(to_inference(as_graph(outputs)))
+        graph = with_averages(graph, self._averages) if ema else graph
         executor = self._executor_of(graph)
         extra = [str(t.name) for t in self._inputs if str(t.name) not in graph.feeds]
         rows_of = Dataset(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan)
@@ -369,6 +384,24 @@ class Trainer:
         return {name: state[name] for name in self.step.evaluation.parameters}
 
     @property
+    def _averages(self) -> Mapping[str, Tensor]:
+        if not self.step.averages:
+            raise StateError(f"the trainer keeps no moving averages{location()}; make it with ema=0.999")
+        return self.step.averages
+
+    @property
+    def ema_parameters(self) -> dict[str, Array]:
+        """Copies of the parameters of the model, the moving averages of those that have one; to export, for example.
+
+        Raises StateError when the trainer was made without `ema`.
+        """
+        held, averages = self.state, self._averages
+        return {
+            name: held[str(averages[name].name)].astype(value.dtype) if name in averages else value
+            for name, value in self.parameters.items()
+        }
+
+    @property
     def step_count(self) -> int:
         """How many steps the state has behind it."""
         return int(self._state.read_one(STEP))
@@ -385,7 +418,8 @@ class Trainer:
         """
         epoch, row = self._position.at(self.step_count)
         position = json.dumps({"epoch": epoch, "row": row, "seed": self.seed})
-        save_state(self.state, path, {_VERSION: graphc.__version__, _POSITION: position})
+        metadata = {_VERSION: graphc.__version__, _POSITION: position, _SCHEDULE: self._rate.save()}
+        save_state(self.state, path, metadata)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Continue from a file of `save`: the next fit does what it would have done then, bit for bit.
@@ -402,6 +436,7 @@ class Trainer:
             raise StateError(
                 f"{os.fspath(path)!r}: {_POSITION} is {metadata[_POSITION]!r}: {error}{location()}"
             ) from None
+        self._rate.load(metadata.get(_SCHEDULE, ""))
         self._state.write(matched)
         self.seed = seed
         self._position = Position(epoch, row, self.step_count)

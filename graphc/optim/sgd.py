@@ -8,8 +8,9 @@ from graphc.errors import OperatorError
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.optim.base import Hyper, Optimizer, fraction, positive, with_decay
+from graphc.optim.schedule import Rate
 
-__all__ = ["SGD", "Momentum"]
+__all__ = ["SGD", "Momentum", "Nesterov"]
 
 
 class SGD(Optimizer):
@@ -29,7 +30,7 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        learning_rate: float = 1e-2,
+        learning_rate: Rate = 1e-2,
         *,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -65,10 +66,17 @@ class Momentum(SGD):
 
     def __init__(
         self,
-        learning_rate: float = 1e-2,
+        learning_rate: Rate = 1e-2,
         *,
         momentum: float = 0.9,
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, weight_decay=weight_decay)
+
+
+class Nesterov(SGD):
+    """:class:`SGD` with Nesterov's momentum, 0.9 unless told otherwise."""
+
+    def __init__(self, learning_rate: Rate = 1e-2, *, momentum: float = 0.9, weight_decay: float = 0.0) -> None:
+        super().__init__(learning_rate, momentum=momentum, nesterov=True, weight_decay=weight_decay)

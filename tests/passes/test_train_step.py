@@ -17,9 +17,9 @@ def test_step_takes_batch_rate_and_state_and_updates_all_state() -> None:
     step = train_step(loss, optimizer=gc.optim.Adam(), metrics={"size": gc.mean(gc.abs(w))})
     assert list(step.graph.feeds) == ["x", "learning_rate"]
     assert step.graph.output_names == ("loss", "size")
-    slots = {f"{p}.{slot}" for p in "wb" for slot in ("exp_avg", "exp_avg_sq")}
+    slots = {f"{p}.{slot}" for p in "wb" for slot in ("exp_sum", "exp_sum_sq")}
     assert {t.name for t in step.graph.updates} == {"w", "b", "step"} | slots == set(step.graph.parameters)
-    assert step.slots == {p: (f"{p}.exp_avg", f"{p}.exp_avg_sq") for p in "wb"}
+    assert step.slots == {p: (f"{p}.exp_sum", f"{p}.exp_sum_sq") for p in "wb"}
 
 
 def test_evaluation_graph_needs_neither_optimizer_nor_rate() -> None:

@@ -43,7 +43,7 @@ def test_an_exported_model_predicts_what_the_trainer_predicts_for_any_batch(trai
     for rows in (1, 7, 70):
         (logits,) = found.run(None, {"x": DATA["x"][:rows]})
         expected = trained.predict(PROBLEM.logits, {"x": DATA["x"][:rows]}, batch_size=None)
-        np.testing.assert_array_equal(logits, expected)
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_outputs_bear_the_names_of_a_dictionary_or_a_graph(trained, tmp_path):

@@ -215,7 +215,7 @@ def test_state_has_parameters_slots_and_step_and_parameters_only_parameters():
     trainer = PROBLEM.trainer()
     names = [f"mlp.{i}.{kind}" for i in (0, 2) for kind in ("weight", "bias")]
     assert sorted(trainer.parameters) == sorted(names)
-    assert set(trainer.state) == {*names, "step", *(f"{n}.{slot}" for n in names for slot in ("exp_avg", "exp_avg_sq"))}
+    assert set(trainer.state) == {*names, "step", *(f"{n}.{slot}" for n in names for slot in ("exp_sum", "exp_sum_sq"))}
     assert trainer.state["step"].dtype == np.int64
 
 
