@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Unpack
 
 import numpy as np
 
-from graphc.errors import DifferentiationError, GraphError
+from graphc.errors import DifferentiationError, GraphError, OperatorError
 from graphc.ir.build import input, parameter
 from graphc.ir.call import inline, inline_tensors
 from graphc.ir.graph import Graph, graph, leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit, location
 from graphc.optim.base import Optimizer
+from passes import pipelines
 from passes.autodiff import grad
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference, updates_of
+from passes.manager import Pass, apply
 from passes.names import matching
 from passes.randomness import counter_based
-from passes.simplify import simplify
 from passes.updates import UpdateOptions, make_updates
 
 __all__ = ["LEARNING_RATE", "LOSS", "SEED", "STEP", "RandomSource", "TrainStep", "train_step"]
@@ -64,7 +65,7 @@ def train_step(
     metrics: Mapping[str, Tensor] | None = None,
     parameters: Sequence[Tensor] | None = None,
     freeze: Sequence[str] = (),
-    pipeline: Callable[[Graph], Graph] = simplify,
+    passes: Sequence[Pass] | None = None,
     rng: RandomSource = "counter",
     **options: Unpack[UpdateOptions],
 ) -> TrainStep:
@@ -76,7 +77,7 @@ def train_step(
         metrics: further scalars to report, by name.
         parameters: what to train; all trainable parameters of the loss when None.
         freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
-        pipeline: the passes to run on the finished graphs.
+        passes: what the finished graphs go through; `gc.pipelines.train` when None.
         rng: "counter" makes dropout and other random operators functions of `seed`, `step` and their place in the
             model, the same on every runtime; "runtime" leaves them to the runtime, which is faster.
         options: groups, clipping, accumulation and more: see :class:`passes.updates.UpdateOptions`.
@@ -89,6 +90,8 @@ def train_step(
     metrics = dict(metrics or {})
     if LOSS in metrics:
         raise GraphError(f"train_step: a metric is named {LOSS!r}, as the loss itself{location()}")
+    if rng not in ("counter", "runtime"):
+        raise OperatorError(f"train_step: rng is {rng!r}; expected 'counter' or 'runtime'{location()}")
     trained = _trained(loss, parameters, freeze)
     gradients = grad(loss, trained)
     outputs = {LOSS: loss, **metrics}
@@ -106,7 +109,8 @@ def train_step(
         step = counter_based(step, parameter(SEED, (), np.int64(0), dtype="int64", trainable=False), count)
     evaluation = lower_batch_norm(to_inference(evaluation))
     every = options.get("accumulate", 1)
-    return TrainStep(pipeline(step), pipeline(evaluation), optimizer, trained, slots, averages, every)
+    chosen = pipelines.train if passes is None else passes
+    return TrainStep(apply(step, chosen), apply(evaluation, chosen), optimizer, trained, slots, averages, every)
 
 
 def _trained(loss: Tensor, parameters: Sequence[Tensor] | None, freeze: Sequence[str]) -> dict[str, Tensor]:
