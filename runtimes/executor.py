@@ -52,6 +52,7 @@ class Executor:
         self.state = state
         self.check = FeedChecker(list(graph.feeds.values()))
         self._frames: OrderedDict[Shapes, Frame] = OrderedDict()
+        self._last: Frame | None = None
 
     def frame(self, shapes: Mapping[str, tuple[int, ...]]) -> Frame:
         """The frame for fed inputs of these shapes. Raises FeedError when the shapes do not fit the graph."""
@@ -63,7 +64,12 @@ class Executor:
                 self._frames.popitem(last=False)
         else:
             self._frames.move_to_end(key)
+        self._last = found
         return found
+
+    def last_feeds(self) -> dict[str, Array]:
+        """Copies of what the frame that was asked for last holds in its inputs, by name."""
+        return {} if self._last is None else {name: source.read() for name, source in self._last.inputs.items()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once for arrays of the inputs' dtypes; the outputs by name, valid until the next run."""
@@ -159,6 +165,10 @@ class HostInput:
             self._bind()
         return self._buffer
 
+    def read(self) -> Array:
+        """A copy of what the next run reads."""
+        return self._source.copy()
+
     def feed(self, array: Array) -> None:
         """Let the next run read `array`, of the input's shape and dtype; it must not change before that run."""
         if array.nbytes >= _BORROW and array.flags.c_contiguous:
@@ -185,6 +195,10 @@ class DeviceInput:
         """The host memory that is copied before the next run, to be filled in place."""
         self._stale = True
         return self._buffer
+
+    def read(self) -> Array:
+        """A copy of what the next run reads."""
+        return self._buffer.copy() if self._stale else buffers.to_numpy(self._value).copy()
 
     def feed(self, array: Array) -> None:
         """Copy `array`, of the input's shape and dtype, to the device."""

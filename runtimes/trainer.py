@@ -19,11 +19,13 @@ from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
+from graphc.metrics import Metric
 from graphc.optim.base import Optimizer
 from graphc.serial.export import to_model
 from passes.batch_norm import lower_batch_norm
 from passes.ema import with_averages
 from passes.forms import to_inference
+from passes.manager import Pass
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from passes.updates import UpdateOptions
 from runtimes.callbacks import Callback
@@ -34,9 +36,11 @@ from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
 from runtimes.index_ranges import index_ranges, refuse_outside
 from runtimes.learning_rate import LearningRate
+from runtimes.nonfinite import explain_nonfinite
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.session import Device, RuntimeOptions, Session
 from runtimes.state import State, complete_state, match_file, read_state, save_state
+from runtimes.totals import Totals, outputs_of, report
 
 __all__ = ["History", "Trainer"]
 
@@ -59,24 +63,6 @@ class Position:
         return self.epoch, self.row + (step - self.step) * self.batch
 
 
-class Means:
-    """Means of the outputs of batches, weighted by their numbers of rows, in float64."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._rows = 0
-
-    def add(self, logs: Mapping[str, float], rows: int) -> None:
-        """Count a batch."""
-        for name, value in logs.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value * rows
-        self._rows += rows
-
-    def result(self) -> dict[str, float]:
-        """The means of all batches counted."""
-        return {name: total / self._rows for name, total in self._sums.items()}
-
-
 class Trainer:
     """Trains the parameters of a loss, one batch after another; state stays on the device in between.
 
@@ -89,7 +75,7 @@ class Trainer:
     Args:
         loss: the scalar to minimize, a mean over the batch.
         optimizer: the update rule.
-        metrics: further scalars to report, by name.
+        metrics: what else to report, by name: scalars, means over the batch; or a `gc.metrics.Metric`.
         parameters: what to train; all trainable parameters of the loss when None.
         seed: seeds the initializers, the order of the batches, and dropout. Two runs with one seed are bit-identical.
         device: "cpu"; "cuda", an error where CUDA does not work; "auto", CUDA where it works and else the CPU.
@@ -99,6 +85,7 @@ class Trainer:
         rng: "counter" draws dropout masks and other random numbers as functions of seed, step and layer, the same on
             every device and after resuming; "runtime" leaves them to onnxruntime, which is faster.
         freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
+        passes: what the graphs of the step and of the evaluation go through; `gc.pipelines.train` when None.
         update: groups, clipping, accumulation, averages: see :class:`passes.updates.UpdateOptions`.
 
     Raises:
@@ -114,7 +101,7 @@ class Trainer:
         loss: Tensor,
         *,
         optimizer: Optimizer,
-        metrics: Mapping[str, Tensor] | None = None,
+        metrics: Mapping[str, Tensor | Metric] | None = None,
         parameters: Sequence[Tensor] | None = None,
         seed: int = 0,
         device: Device = "auto",
@@ -123,15 +110,20 @@ class Trainer:
         check_nan: bool = False,
         rng: RandomSource = "counter",
         freeze: Sequence[str] = (),
+        passes: Sequence[Pass] | None = None,
         **update: Unpack[UpdateOptions],
     ) -> None:
-        for name, t in (metrics or {}).items():
-            if t.ndim:
-                raise ShapeError(f"the metric {name!r} is {t.type}; expected a scalar, such as its mean{location()}")
+        self._metrics = dict(metrics or {})
         self.optimizer = optimizer
         self.seed = seed
         self.step = train_step(
-            loss, optimizer=optimizer, metrics=metrics, parameters=parameters, rng=rng, freeze=freeze, **update
+            loss,
+            optimizer=optimizer,
+            metrics=outputs_of(self._metrics),
+            parameters=parameters,
+            rng=rng,
+            freeze=freeze,
+            **update,
         )
         self._options = options
         self._check_nan = check_nan
@@ -223,9 +215,9 @@ class Trainer:
 
     def _epoch(
         self, data: Dataset, batch_size: int, shuffle: bool, drop_last: bool, calls: list[Callback], progress: Progress
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """Train the rest of the running epoch; the means over its batches."""
-        means, start, step = Means(), self._position, self._position.step
+        totals, start, step = Totals(self._metrics), self._position, self._position.step
         self._position = replace(start, batch=batch_size)
         order = permutation(data.size, self.seed, start.epoch) if shuffle else None
         progress.begin(start.epoch + 1, -(-data.size // batch_size))
@@ -236,8 +228,9 @@ class Trainer:
                     frame, prepared = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()}), rows
                 data.fill(frame.inputs, chosen)
                 frame.inputs[LEARNING_RATE].buffer[...] = self._rate(step)
-                logs = self._finite(frame.run())
-                means.add(logs, rows)
+                results = self._finite(frame.run())
+                totals.add(results, rows)
+                logs = report(self._metrics, results) if calls or progress.is_drawn else {}
                 step += 1
                 for call in calls:
                     call.on_step_end(step, logs, self)
@@ -246,7 +239,7 @@ class Trainer:
                 progress.advance(start.row // batch_size + step - start.step, logs)
         finally:
             self._settle(data.size, batch_size, drop_last)
-        return means.result()
+        return totals.result()
 
     def _settle(self, size: int, batch_size: int, drop_last: bool) -> None:
         """Take the position from the step counter: right after an interruption at any point, too."""
@@ -256,12 +249,11 @@ class Trainer:
             epoch, row = epoch + 1, 0
         self._position = Position(epoch, row, step)
 
-    def _finite(self, results: Mapping[str, Array]) -> dict[str, float]:
-        logs = {name: float(value) for name, value in results.items()}
-        loss = logs[LOSS]
+    def _finite(self, results: Mapping[str, Array]) -> Mapping[str, Array]:
+        loss = float(results[LOSS])
         if math.isfinite(loss):
             self._last_loss = loss
-            return logs
+            return results
         self._executor.undo()
         raise NonFiniteError(self._diagnosis(loss))
 
@@ -275,18 +267,22 @@ class Trainer:
         )
         broken = [name for name, value in self.parameters.items() if not np.isfinite(value.astype(np.float64)).all()]
         where = f", {row} rows in" if row else ""
-        cause = (
-            f"Not finite since an earlier step: {', '.join(broken)}."
-            if broken
-            else "All parameters are finite still; the state is that before this step and can be saved."
-        )
+        if broken:
+            cause = f"Not finite since an earlier step: {', '.join(broken)}."
+        else:
+            step_graph = self.step.graph
+            only_loss = Graph(step_graph.inputs, {LOSS: step_graph.outputs[0]})
+            feeds = {name: value for name, value in self._executor.last_feeds().items() if name in only_loss.feeds}
+            source = explain_nonfinite(only_loss, feeds, self.state, device=self.device, options=self._options)
+            cause = "All parameters are finite still; the state is that before this step and can be saved."
+            cause = f"{source} {cause}".lstrip()
         return (
             f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}{where}); {last}{location()}. {cause} "
             f"Try a learning rate below {self._rate(step):g}, look for NaN in the data with "
             "check_nan=True, and for log, division or exp of extreme values in the loss."
         )
 
-    def train_step(self, batch: Feeds) -> dict[str, float]:
+    def train_step(self, batch: Feeds) -> dict[str, Any]:
         """Train on one batch; its loss and metrics, computed before the update.
 
         Raises FeedError when the batch does not match the inputs, NonFiniteError as `fit` does.
@@ -294,7 +290,7 @@ class Trainer:
         arrays, _ = self._check(batch)
         rate = np.asarray(self._rate(self.step_count), np.float32)
         with self._same_position():
-            return self._finite(self._executor.run({**arrays, LEARNING_RATE: rate}))
+            return report(self._metrics, self._finite(self._executor.run({**arrays, LEARNING_RATE: rate})))
 
     @contextlib.contextmanager
     def _same_position(self) -> Iterator[None]:
@@ -309,22 +305,23 @@ class Trainer:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> dict[str, float]:
-        """Loss and metrics on `data`: means over batches weighted by their rows, so exact for means over rows.
+    def evaluate(self, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> dict[str, Any]:
+        """Loss and metrics on `data`, exact over batches of unequal size for means over rows and for each Metric.
 
         With `ema`, the moving averages of the parameters are used. Raises FeedError when the data do not match the
         inputs of the loss, or are empty, and StateError when there are no averages.
         """
         return self._evaluate(self._dataset(data), batch_size, ema)
 
-    def _evaluate(self, data: Dataset, batch_size: int | None, ema: bool = False) -> dict[str, float]:
+    def _evaluate(self, data: Dataset, batch_size: int | None, ema: bool = False) -> dict[str, Any]:
         graph = self.step.evaluation
-        executor, means = self._executor_of(with_averages(graph, self._averages) if ema else graph), Means()
+        executor = self._executor_of(with_averages(graph, self._averages) if ema else graph)
+        totals = Totals(self._metrics)
         for rows, chosen in data.batches(batch_size):
             frame = executor.frame(data.shapes(rows))
             data.fill(frame.inputs, chosen)
-            means.add({name: float(value) for name, value in frame.run().items()}, rows)
-        return means.result()
+            totals.add(frame.run(), rows)
+        return totals.result()
 
     def predict(self, outputs: Outputs, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> Any:
         """The values of `outputs` (tensors of the model, with a row for each row of `data`) as arrays.
