@@ -1,4 +1,4 @@
-"""Every ONNX operator of the pinned opset by name: `gc.op.Conv(x, w, strides=[2, 2])`.
+"""Every ONNX operator by name: `gc.op.Conv(x, w, strides=[2, 2])`.
 
 Inputs are positional, or by their ONNX names; attributes are keywords. The result is one Tensor, or a tuple where the
 operator has several required outputs. `outputs=n` asks for the first n outputs where some are optional. The names and

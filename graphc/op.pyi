@@ -1,5 +1,5 @@
 # Written by `python -m graphc.stubgen`. Do not edit.
-# The operators of ONNX opset 23.
+# The operators of ONNX opset 23, and those introduced up to opset 26.
 from collections.abc import Sequence
 from typing import TypeAlias, overload
 
@@ -73,6 +73,7 @@ def Attention(
     attn_mask: _Operand | None = None,
     past_key: _Operand | None = None,
     past_value: _Operand | None = None,
+    nonpad_kv_seqlen: _Operand | None = None,
     *,
     is_causal: int = 0,
     kv_num_heads: int | None = None,
@@ -83,7 +84,7 @@ def Attention(
     softmax_precision: _DType | None = None,
     outputs: None = None,
 ) -> Tensor:
-    """Attention-23: Computes scaled dot product attention on query, key and value tensors, using an optional attention
+    """Attention-24: Computes scaled dot product attention on query, key and value tensors, using an optional attention
     mask if passed.
     """
 
@@ -95,6 +96,7 @@ def Attention(
     attn_mask: _Operand | None = None,
     past_key: _Operand | None = None,
     past_value: _Operand | None = None,
+    nonpad_kv_seqlen: _Operand | None = None,
     *,
     is_causal: int = 0,
     kv_num_heads: int | None = None,
@@ -105,7 +107,7 @@ def Attention(
     softmax_precision: _DType | None = None,
     outputs: int,
 ) -> tuple[Tensor, ...]:
-    """Attention-23: Computes scaled dot product attention on query, key and value tensors, using an optional attention
+    """Attention-24: Computes scaled dot product attention on query, key and value tensors, using an optional attention
     mask if passed.
     """
 
@@ -172,6 +174,11 @@ def Bernoulli(input: _Operand, *, dtype: _DType | None = None, seed: float | Non
     """Bernoulli-22: Draws binary random numbers (0 or 1) from a Bernoulli distribution. The input tensor should be a
     tensor containing probabilities p (a value in the range [0,1]) to be used for drawing the binary random number,
     where an output of 1 is produced with probability p and an output of 0 is produced with probability (1-p).
+    """
+
+def BitCast(input: _Operand, *, to: _DType) -> Tensor:
+    """BitCast-26: Reinterprets the binary representation of a tensor as a different data type, specified by the 'to'
+    attribute. Unlike Cast, BitCast preserves the exact bit pattern without any value conversion.
     """
 
 def BitShift(X: _Operand, Y: _Operand, *, direction: str) -> Tensor:
@@ -338,6 +345,13 @@ def Cos(input: _Operand) -> Tensor:
 
 def Cosh(input: _Operand) -> Tensor:
     """Cosh-22: Calculates the hyperbolic cosine of the given input tensor element-wise."""
+
+def CumProd(x: _Operand, axis: _Operand, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
+    """CumProd-26: Performs cumulative product of the input elements along the given axis. By default, it will do the
+    product inclusively meaning the first element is copied as is. Through an `exclusive` attribute, this behavior can
+    change to exclude the first element. It can also perform product in the opposite direction of the axis. For that,
+    set `reverse` attribute to 1.
+    """
 
 def CumSum(x: _Operand, axis: _Operand, *, exclusive: int = 0, reverse: int = 0) -> Tensor:
     """CumSum-14: Performs cumulative sum of the input elements along the given axis. By default, it will do the sum
@@ -1665,11 +1679,29 @@ def Sum(*data_0: _Operand) -> Tensor:
     for more details please check [the doc](Broadcasting.md).
     """
 
+def Swish(X: _Operand, *, alpha: float = 1.0) -> Tensor:
+    """Swish-24: Swish function takes one input data (Tensor<T>) and produces one output data (Tensor<T>) of the same
+    shape, where $Swish(x) = x * sigmoid(alpha * x)$.
+    """
+
 def Tan(input: _Operand) -> Tensor:
     """Tan-22: Calculates the tangent of the given input tensor, element-wise."""
 
 def Tanh(input: _Operand) -> Tensor:
     """Tanh-13: Calculates the hyperbolic tangent of the given input tensor element-wise."""
+
+def TensorScatter(
+    past_cache: _Operand,
+    update: _Operand,
+    write_indices: _Operand | None = None,
+    *,
+    axis: int = -2,
+    mode: str = "linear",
+) -> Tensor:
+    """TensorScatter-24: TensorScatter is a generic tensor update operation, motivated by the requirements for KV cache
+    updates for Attention ops commonly found in LLMs. It is a functional operation that models an in-place update to a
+    KV cache buffer.
+    """
 
 def TfIdfVectorizer(
     X: _Operand,

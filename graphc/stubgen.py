@@ -1,6 +1,6 @@
 """Writes the stubs that editors and type checkers read: `op.pyi` from `onnx.defs`, `__init__.pyi` from the lazy table.
 
-Run `python -m graphc.stubgen` after a change of the public surface or of the pinned opset.
+Run `python -m graphc.stubgen` after a change of the public surface or of the opsets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import textwrap
 
 import graphc
 from graphc.ir import schema
-from graphc.ir.schema import OPSET, VARIADIC, AttrSpec, OpSpec
+from graphc.ir.schema import LATEST_OPSET, OPSET, VARIADIC, AttrSpec, OpSpec
 from graphc.serial import literals
 
 __all__ = ["face_stub", "main", "operator_stub"]
@@ -36,7 +36,7 @@ _ATTRIBUTE_TYPES = {
 
 
 def operator_stub() -> str:
-    """The text of `op.pyi`: a typed function for every operator of the pinned opset."""
+    """The text of `op.pyi`: a typed function for every operator."""
     imports = """\
 from collections.abc import Sequence
 from typing import TypeAlias, overload
@@ -53,7 +53,8 @@ _DType: TypeAlias = DType | str | int | type
 """
     functions = [_functions(schema.spec(name)) for name in schema.operator_names()]
     separator = "\n"
-    return f"{_HEADER}# The operators of ONNX opset {OPSET}.\n{imports}{separator.join(functions)}"
+    source = f"# The operators of ONNX opset {OPSET}, and those introduced up to opset {LATEST_OPSET}.\n"
+    return f"{_HEADER}{source}{imports}{separator.join(functions)}"
 
 
 def _functions(op: OpSpec) -> str:

@@ -115,7 +115,7 @@ def _by_reference(node: Node, arrays: Sequence[Array | None]) -> list[Any]:
     outputs = [onnx.ValueInfoProto(name=name) for name in proto.output]
     inputs = [onnx.ValueInfoProto(name=name) for name in names if name]
     graph = onnx.GraphProto(name="node", node=[proto], input=inputs, output=outputs)
-    version = schema.OPSET if not node.domain else onnx.defs.onnx_opset_version()
+    version = schema.opset_of(node.op) if not node.domain else onnx.defs.onnx_opset_version()
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(node.domain, version)])
     feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
     results: list[Any] = ReferenceEvaluator(model).run(None, feeds)

@@ -31,7 +31,9 @@ def _attention(c: Context) -> Sequence[Shape]:
         total = dims.add(past[2], total)
     scores = (batch, heads, length, total)
     if c.has(3):
-        check_expands(c, 3, scores)
+        mask = c.shape(3)
+        shorter = bool(mask) and isinstance(total, int) and isinstance(mask[-1], int) and mask[-1] < total
+        check_expands(c, 3, (*scores[:3], mask[-1]) if shorter else scores)  # no query attends the keys beyond
     result: Shape = (batch, heads, length, v[3])
     if len(c.shape(0)) == 3:
         result = (batch, length, dims.multiply(heads, v[3]))

@@ -22,7 +22,7 @@ BROADCASTING = (
 )
 
 
-@rule(*UNARY)
+@rule(*UNARY, "CumProd", "Swish")
 def _same(c: Context) -> Sequence[Shape | Type | None]:
     first = c.input(0).type  # Identity also takes sequences and optionals
     return [first.shape if isinstance(first, TensorType) else first]
@@ -88,6 +88,14 @@ def _prelu(c: Context) -> Sequence[Shape]:
 @rule("Cast")
 def _cast(c: Context) -> Sequence[TensorType]:
     return [TensorType(as_dtype(c.attrs["to"]), c.input(0).tensor_type.shape)]
+
+
+@rule("BitCast")
+def _bit_cast(c: Context) -> Sequence[TensorType]:
+    to, found = as_dtype(c.attrs["to"]), c.dtype(0)
+    if to.bits != found.bits:
+        c.fail(f"{found} has {found.bits} bits, {to} has {to.bits}; expected as many", "Convert with .cast(...).")
+    return [TensorType(to, c.input(0).tensor_type.shape)]
 
 
 @rule("CastLike")

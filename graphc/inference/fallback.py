@@ -12,7 +12,7 @@ from graphc.inference.engine import Context
 from graphc.ir import dims
 from graphc.ir.dims import Dim
 from graphc.ir.origin import location
-from graphc.ir.schema import OPSET
+from graphc.ir.schema import opset_of
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
 
 
@@ -22,7 +22,8 @@ def infer(c: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
 
     if any(attr.kind == "GRAPH" for attr in c.spec.attributes.values()):
         return tuple(_unknown(c, dtype) for dtype in dtypes)
-    schema = onnx.defs.get_schema(c.spec.name, OPSET if c.spec.domain == "" else c.spec.since_version, c.spec.domain)
+    opset = opset_of(c.spec.name) if c.spec.domain == "" else c.spec.since_version
+    schema = onnx.defs.get_schema(c.spec.name, opset, c.spec.domain)
     names = ["" if t is None else f"i{position}" for position, t in enumerate(c.inputs)]
     node = onnx.NodeProto(
         op_type=c.spec.name, domain=c.spec.domain, input=names, output=[f"o{i}" for i in range(c.outputs)]
@@ -41,7 +42,7 @@ def infer(c: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
             data[name] = known
     try:
         found = onnx.shape_inference.infer_node_outputs(
-            schema, node, types, data, opset_imports=[onnx.helper.make_opsetid(c.spec.domain, OPSET)]
+            schema, node, types, data, opset_imports=[onnx.helper.make_opsetid(c.spec.domain, opset)]
         )
     except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
         raise ShapeError(f"{c.spec.name}: {_first_line(error)}{location()}") from None

@@ -13,6 +13,18 @@ INT_MAX = 2**31 - 1
 """Exporters write an open end of a slice as any number from here up."""
 
 
+@rule("TensorScatter")
+def _tensor_scatter(c: Context) -> Sequence[Shape]:
+    cache, update = c.shape(0), c.shape(1)
+    axis = c.axis(c.attrs["axis"], len(cache))
+    pairs = enumerate(zip(cache, update, strict=False))
+    if len(update) != len(cache) or any(dims.provably_different(p, q) for i, (p, q) in pairs if i != axis):
+        c.fail(f"the update is {show(update)}, the cache {show(cache)}; only axis {axis} may differ")
+    if c.has(2) and dims.provably_different(c.shape(2)[0], cache[0]):
+        c.fail(f"there are {c.shape(2)[0]} write_indices for a batch of {cache[0]}")
+    return [cache]
+
+
 @rule("Slice")
 def _slice(c: Context) -> Sequence[Shape]:
     shape = c.shape(0)

@@ -1,4 +1,7 @@
-"""Operators as `onnx.defs` describes them at one pinned opset: arity, types, attributes, defaults, documentation."""
+"""Operators as `onnx.defs` describes them: arity, types, attributes, defaults, documentation.
+
+They are those of one pinned opset, and those that later opsets introduced.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,16 @@ from graphc.ir.node import FUNCTION_DOMAIN, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
-__all__ = ["OPSET", "AttrSpec", "OpSpec", "Parameter", "operator_names", "spec"]
+__all__ = ["LATEST_OPSET", "OPSET", "AttrSpec", "OpSpec", "Parameter", "operator_names", "opset_of", "spec"]
 
 OPSET = 23
 """The opset whose operators graphs are made of. Exports state a lower one where their operators allow it."""
+
+LATEST_OPSET = 26
+"""The last opset that exports state, where an operator is as young: onnxruntime accepts none beyond it."""
+
+_EXTENDED = {"Attention": 24}
+"""Operators as a later opset has them, which only added to what they take at the pinned one."""
 
 DTYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision"})
 """Integer attributes that hold an element type; a name or a DType is accepted for them."""
@@ -55,7 +64,7 @@ class AttrSpec(NamedTuple):
 
 @dataclass(frozen=True, eq=False, slots=True)
 class OpSpec:
-    """One operator at the pinned opset; one object per operator, compared by identity."""
+    """One operator at the opset that :func:`opset_of` tells; one object per operator, compared by identity."""
 
     name: str
     domain: str
@@ -89,7 +98,7 @@ _TENSOR_TYPE = "tensor("
 
 
 def operator_names() -> list[str]:
-    """Every operator of the default domain at the pinned opset, sorted."""
+    """Every operator of the default domain, sorted: those of the pinned opset and those introduced since."""
     return list(_operators())
 
 
@@ -97,11 +106,24 @@ def operator_names() -> list[str]:
 def _operators() -> dict[str, onnx.defs.OpSchema]:
     found = {}
     for name in sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == ""}):
-        if onnx.defs.has(name, OPSET, ""):
-            schema = onnx.defs.get_schema(name, OPSET, "")
+        opset = opset_of(name)
+        if onnx.defs.has(name, opset, ""):
+            schema = onnx.defs.get_schema(name, opset, "")
             if not schema.deprecated:
                 found[name] = schema
     return found
+
+
+@functools.cache
+def opset_of(name: str) -> int:
+    """The opset whose schema of an operator of the default domain counts: the pinned one, or that which introduced it.
+
+    :data:`OPSET` too for a name that no operator has.
+    """
+    if name in _EXTENDED or onnx.defs.has(name, OPSET, "") or not onnx.defs.has(name, LATEST_OPSET, ""):
+        return _EXTENDED.get(name, OPSET)
+    since: int = onnx.defs.get_schema(name, LATEST_OPSET, "").since_version
+    return since
 
 
 @functools.cache
@@ -114,14 +136,14 @@ def spec(name: str, domain: str = "") -> OpSpec:
     if domain == FUNCTION_DOMAIN:
         return _call(name)
     try:
-        schema = onnx.defs.get_schema(name, OPSET if domain == "" else onnx.defs.onnx_opset_version(), domain)
+        schema = onnx.defs.get_schema(name, opset_of(name) if domain == "" else onnx.defs.onnx_opset_version(), domain)
     except onnx.defs.SchemaError:
         schema = None
     if schema is None or schema.deprecated:
         same = [known for known in operator_names() if known.lower() == name.lower()]
         near = same or difflib.get_close_matches(name, operator_names(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
-        raise OperatorError(f"there is no operator {name!r} in ONNX opset {OPSET}{location()}.{hint}")
+        raise OperatorError(f"there is no operator {name!r} up to ONNX opset {LATEST_OPSET}{location()}.{hint}")
     option = onnx.defs.OpSchema.FormalParameterOption
 
     def formal(p: Any) -> Parameter:
@@ -131,7 +153,7 @@ def spec(name: str, domain: str = "") -> OpSpec:
             p.option == option.Optional,
             p.option == option.Variadic,
             p.is_homogeneous,
-            frozenset(p.types),
+            frozenset(t for t in p.types if _is_known(t)),
         )
 
     attributes = {a.name: _attribute(a) for a in schema.attributes.values()}
@@ -342,6 +364,16 @@ def type_string(t: Type) -> str:
     if isinstance(t, TensorType):
         return f"{_TENSOR_TYPE}{t.dtype.onnx_name})"
     return f"{'seq' if isinstance(t, SequenceType) else 'optional'}({type_string(t.element)})"
+
+
+@functools.cache
+def _is_known(type_str: str) -> bool:
+    """Whether graphc has the element type; later opsets allow some that it has not."""
+    try:
+        from_onnx_name(type_str.rstrip(")").rpartition("(")[2])
+    except KeyError:
+        return False
+    return True
 
 
 def _readable(type_str: str) -> str:

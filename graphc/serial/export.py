@@ -16,7 +16,7 @@ from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
-from graphc.ir.schema import OPSET
+from graphc.ir.schema import LATEST_OPSET
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.metadata import NEXT_SUFFIX, ORIGIN_KEY, STATE_KEY, copy_name, describe_state
 from graphc.serial.names import Names, name_outputs, names_of_outputs
@@ -47,7 +47,7 @@ def to_model(
     Args:
         graph: what to export.
         state: `{parameter: array}`.
-        opset: the opset to state, from 18 to 23; the lowest at which every node means the same when None.
+        opset: the opset to state, from 18 to 26; the lowest at which every node means the same when None.
         metadata: entries of the model's `metadata_props`.
         suffix: what marks the next value of a state.
 
@@ -55,11 +55,12 @@ def to_model(
         StateError: an array of `state` has another shape or dtype than its parameter.
         ExportError: `opset` is out of range or too low for an operator, or two values would carry one name.
     """
-    if opset is not None and not MIN_OPSET <= opset <= OPSET:
-        raise ExportError(f"export: opset={opset}; expected {MIN_OPSET} to {OPSET}, or None for the lowest{location()}")
+    if opset is not None and not MIN_OPSET <= opset <= LATEST_OPSET:
+        expected = f"{MIN_OPSET} to {LATEST_OPSET}, or None for the lowest"
+        raise ExportError(f"export: opset={opset}; expected {expected}{location()}")
     graph = inline(graph)
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
-    exporter = _Exporter(model.graph, opset or OPSET)
+    exporter = _Exporter(model.graph, opset or LATEST_OPSET)
     with collector_paused():
         _export_main(exporter, graph, state or {}, suffix)
     exporter.check(opset)

@@ -10,12 +10,12 @@ import onnx.inliner
 import onnx.version_converter
 
 from graphc.errors import GraphcError, ModelImportError
-from graphc.ir import build
+from graphc.ir import build, schema
 from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Tensor, set_label
 from graphc.ir.origin import location
-from graphc.ir.schema import OPSET
+from graphc.ir.schema import LATEST_OPSET, OPSET
 from graphc.ir.types import OptionalType, SequenceType, TensorType, Type, as_dtype
 from graphc.serial.metadata import State, copy_name, read_state
 from graphc.serial.names import Names
@@ -148,13 +148,14 @@ def _at_pinned_opset(model: onnx.ModelProto) -> onnx.ModelProto:
                 f"Export the model at opset {since} or later."
             )
     changed = any(version < since for name, since in _CHANGED.items() if name in used)
-    if MIN_OPSET <= version <= OPSET and not changed:
+    if MIN_OPSET <= version <= LATEST_OPSET and not changed:
         return model
+    target = LATEST_OPSET if version > LATEST_OPSET else OPSET
     try:
-        converted: onnx.ModelProto = onnx.version_converter.convert_version(model, OPSET)
+        converted: onnx.ModelProto = onnx.version_converter.convert_version(model, target)
     except (RuntimeError, ValueError) as error:
         raise ModelImportError(
-            f"the model has opset {version}; onnx cannot convert it to {OPSET}{location()}: {error}"
+            f"the model has opset {version}; onnx cannot convert it to {target}{location()}: {error}"
         ) from error
     return converted
 
@@ -223,7 +224,7 @@ class _Scope:
         for a in node.attribute:
             if a.type == onnx.AttributeProto.GRAPH:
                 bodies[a.name] = a.g
-            else:
+            elif not _is_later_default(node.op_type, a):
                 attributes[a.name] = attribute_from_proto(a)
         if bodies:
             captured = self._bodies(node, inputs, bodies, attributes)
@@ -260,6 +261,17 @@ class _Scope:
             outputs = {names.unique(o.name): scope.get(o.name) for o in scope.proto.output}
             attributes[name] = Graph([*formals, *captures.values()], outputs, name=scope.proto.name)
         return list(captures)
+
+
+def _is_later_default(op: str, a: onnx.AttributeProto) -> bool:
+    """Whether a later opset gave the operator the attribute, and it has the default, which changes nothing."""
+    if a.name in schema.spec(op).attributes:
+        return False
+    later = onnx.defs.get_schema(op, LATEST_OPSET, "").attributes.get(a.name)
+    if later is None or later.default_value.type != a.type:
+        return False
+    default = onnx.helper.get_attribute_value(later.default_value)
+    return bool(onnx.helper.get_attribute_value(a) == default)
 
 
 def _formal_types(

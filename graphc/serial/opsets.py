@@ -1,4 +1,4 @@
-"""The lowest opset at which a node means what it means at the pinned one."""
+"""The lowest opset at which a node means what it means in a graph: at the pinned opset, or where it was introduced."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx.defs
 
 from graphc.ir import schema
 from graphc.ir.node import Node
-from graphc.ir.schema import OPSET, OpSpec
+from graphc.ir.schema import OpSpec
 from graphc.ir.types import DType, TensorType, Type
 
 __all__ = ["MIN_OPSET", "lowest_opset", "lowest_opset_for_type"]
@@ -40,8 +40,19 @@ def _pool(node: Node) -> int:
     return 22 if any(stride + end > (k - 1) * dilation + 1 for k, end, stride, dilation in sizes) else MIN_OPSET
 
 
+def _attention(node: Node) -> int:
+    """Since opset 24, a mask may cover the first keys only."""
+    mask, scores = node.inputs[3] if len(node.inputs) > 3 else None, node.types[3]
+    shapes = [t.shape for t in (None if mask is None else mask.type, scores) if isinstance(t, TensorType)]
+    if len(shapes) < 2 or not shapes[0] or not shapes[1]:
+        return MIN_OPSET
+    known, keys = shapes[0][-1], shapes[1][-1]
+    return 24 if isinstance(known, int) and isinstance(keys, int) and 1 != known < keys else MIN_OPSET
+
+
 # Operators whose meaning changed after MIN_OPSET though their older schemas accept the node.
 _MEANING: dict[str, Callable[[Node], int]] = {
+    "Attention": _attention,
     "AveragePool": _pool,
     "DFT": _always(20),  # the axis was an attribute with another default
     "GridSample": _always(20),  # modes were bilinear, bicubic; ties of nearest were not defined; only 4-D
@@ -99,7 +110,7 @@ def _accepting(
     op: OpSpec, inputs: tuple[Type | None, ...], outputs: tuple[Type, ...], attributes: tuple[str, ...]
 ) -> int:
     """The first opset whose schema allows inputs and outputs of these types and has these attributes."""
-    for opset in range(MIN_OPSET, OPSET):
+    for opset in range(MIN_OPSET, op.since_version):
         try:
             old = onnx.defs.get_schema(op.name, opset, "")
         except onnx.defs.SchemaError:
@@ -110,7 +121,7 @@ def _accepting(
             and _allowed(old.outputs, old.max_output, outputs, op)
         ):
             return opset
-    return OPSET
+    return op.since_version
 
 
 def _allowed(formals: Sequence[Any], most: int, types: tuple[Type | None, ...], op: OpSpec) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from graphc.errors import DimensionError, ModelImportError, OperatorError
+from graphc.errors import DimensionError, DTypeError, ModelImportError, OperatorError
 from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
@@ -48,11 +48,11 @@ def _set_dim(proto: Any, d: Dim) -> None:
 
 
 def type_from_proto(proto: onnx.TypeProto) -> Type:
-    """The type that a TypeProto describes. Raises ModelImportError for maps and opaque types."""
+    """The type that a TypeProto describes. Raises ModelImportError for maps, opaque types and unknown elements."""
     kind = proto.WhichOneof("value")
     if kind == "tensor_type":
         tensor = proto.tensor_type
-        dtype: DType = as_dtype(tensor.elem_type)
+        dtype = _element_type(tensor.elem_type)
         if not tensor.HasField("shape"):
             return TensorType(dtype, None)
         return TensorType(dtype, tuple(_dim(d) for d in tensor.shape.dim))
@@ -63,6 +63,14 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
     raise ModelImportError(
         f"values of type {kind or 'unknown'} are not supported; expected tensors, sequences, optionals"
     )
+
+
+def _element_type(code: int) -> DType:
+    try:
+        return as_dtype(code)
+    except DTypeError:
+        name = onnx.TensorProto.DataType.Name(code)
+        raise ModelImportError(f"values of element type {name} are not supported{location()}") from None
 
 
 def _dim(proto: Any) -> Dim:

@@ -13,9 +13,9 @@ from passes.batching.shapes import dim_of, fold, ints, unfold
 
 @batching("Attention")
 def _attention(call: Call) -> Sequence[Result]:
-    """Inputs: queries, keys, values, a mask that broadcasts to (samples, heads, queries, keys), and the past."""
+    """Inputs: queries, keys, values, a mask that broadcasts to (samples, heads, queries, keys), the past, lengths."""
     q = call.batched(0)
-    folded = [fold(call.batched(i)) if call.has(i) else None for i in (0, 1, 2, 4, 5)]
+    folded = [fold(call.batched(i)) if call.has(i) else None for i in (0, 1, 2, 4, 5, 6)]
     inputs = [*folded[:3], _mask(call, q) if call.has(3) else None, *folded[3:]]
     made = call.apply(*inputs)
     return [unfold(t, 0, q.shape[1], q) if call.is_used(i) else None for i, t in enumerate(made)]
@@ -29,6 +29,14 @@ def _mask(call: Call, q: Tensor) -> Tensor:
     full = F.unsqueeze(call.batched(3), list(range(1, 1 + 4 - rank))) if rank < 4 else call.batched(3)
     samples = F.concat([ints(1), dim_of(q, 1), ints(1, 1, 1)])
     return fold(apply("Expand", (full, samples), {}).out())
+
+
+@batching("TensorScatter")
+def _tensor_scatter(call: Call) -> Result:
+    """Inputs: a cache, what is written into it, and where each sample's is written."""
+    cache = call.batched(0)
+    inputs = [fold(call.batched(i)) if call.has(i) else None for i in (1, 2)]
+    return unfold(call.apply(fold(cache), *inputs)[0], 0, cache.shape[1], cache)
 
 
 @batching("RotaryEmbedding")

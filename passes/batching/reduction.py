@@ -47,8 +47,8 @@ def _along_axes(call: Call) -> Sequence[Result]:
     return call.apply(call.input(0), axes=[shift(a) for a in call.attrs["axes"]])
 
 
-@batching("CumSum")
-def _cum_sum(call: Call) -> Sequence[Result]:
+@batching("CumProd", "CumSum")
+def _cumulative(call: Call) -> Sequence[Result]:
     axis = call.common(1)
     assert axis is not None
     return call.apply(call.input(0), shift_axes(axis))

@@ -14,7 +14,7 @@ from graphc import functional as F
 from graphc.ir.build import leaf
 from graphc.ir.graph import substitute
 from graphc.ir.node import INPUT, Node, Tensor
-from graphc.ir.schema import OPSET, spec
+from graphc.ir.schema import OPSET, opset_of, spec
 from graphc.ir.types import TensorType, Type
 from graphc.serial.load import from_model
 from graphc.serial.protos import attribute_to_proto, type_to_proto
@@ -32,7 +32,7 @@ _DOMAIN = "graphc.body"
 @functools.cache
 def has_body(op: str) -> bool:
     """Whether the schema of a standard operator carries a function body."""
-    schema = onnx.defs.get_schema(op, OPSET, "")
+    schema = onnx.defs.get_schema(op, opset_of(op), "")
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
@@ -131,13 +131,14 @@ def _body(
 
 
 def _function(node: onnx.NodeProto, types: list[onnx.TypeProto]) -> onnx.FunctionProto:
-    """The latest body up to the pinned opset, as a function of a domain of its own."""
-    schema = onnx.defs.get_schema(node.op_type, OPSET, "")
+    """The latest body up to the opset of the operator, as a function of a domain of its own."""
+    opset = opset_of(node.op_type)
+    schema = onnx.defs.get_schema(node.op_type, opset, "")
     if schema.has_function:
-        version = max(v for v in schema.function_opset_versions if v <= OPSET)
+        version = max(v for v in schema.function_opset_versions if v <= opset)
         text = schema.get_function_with_opset_version(version)
     else:
-        version = max(v for v in schema.context_dependent_function_opset_versions if v <= OPSET)
+        version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset)
         text = schema.get_context_dependent_function_with_opset_version(
             version, node.SerializeToString(), [t.SerializeToString() for t in types]
         )

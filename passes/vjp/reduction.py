@@ -135,9 +135,3 @@ def _top_k(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> Sequ
         return [None]
     attrs = {"axis": node.attrs["axis"]}
     return [apply("ScatterElements", (F.zeros_like(operand(node)), node.out(1), g), attrs).out()]
-
-
-@vjp("CumSum")
-def _cum_sum(node: Node, g: Tensor) -> Sequence[Contribution]:
-    attrs = {"exclusive": node.attrs["exclusive"], "reverse": 1 - node.attrs["reverse"]}
-    return [apply("CumSum", (g, node.inputs[1]), attrs).out()]

@@ -53,7 +53,7 @@ Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
-    *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "layout"),
+    *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "cumulative", "layout"),
     *("indexing", "scatter", "loss", "controlflow", "recurrent", "sequence"),
     *("convolution", "deformable", "pooling", "regions", "normalization", "resampling", "quantization", "fourier"),
 )
@@ -76,6 +76,7 @@ _NO_GRADIENT: dict[str, tuple[str, ...]] = {
         *("BlackmanWindow", "Constant", "HammingWindow", "HannWindow", "ImageDecoder", "MelWeightMatrix"),
         *("RandomNormal", "RandomUniform", "SequenceEmpty"),
     ),
+    "it takes the bits of one number for those of another": ("BitCast",),
     "it draws at random": ("Bernoulli", "Multinomial"),
 }
 _REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in names}

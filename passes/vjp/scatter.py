@@ -1,13 +1,16 @@
-"""Gradients of ScatterElements and ScatterND, with every reduction."""
+"""Gradients of ScatterElements and ScatterND, with every reduction, and of TensorScatter."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from graphc import functional as F
-from graphc.ir.build import apply
+from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, operand, vjp, widened
+from passes.unbroadcast import shape_like
+from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
 def _scattered(node: Node, target: Tensor, values: Tensor, reduction: str) -> Tensor:
@@ -68,3 +71,30 @@ def _extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
         None,
         lambda: F.cast(won * _gathered(node, share), updates.dtype),
     )
+
+
+@vjp("TensorScatter")
+def _tensor_scatter(node: Node, g: Tensor) -> Sequence[Contribution]:
+    """What is written receives the cotangents of its places, what it replaces nothing."""
+    update, starts = operand(node, 1), optional(node, 2)
+
+    def of_cache() -> Tensor:
+        return apply("TensorScatter", (g, F.zeros_like(update), starts), dict(node.attrs)).out()
+
+    def of_update() -> Tensor:
+        rank = g.ndim
+        axis = node.attrs["axis"] % rank
+        sizes, lengths = shape_like(g), shape_like(update)
+        at = F.unsqueeze(F.arange(_entry(lengths, axis)), list(range(1, rank - axis)))
+        if starts is not None:
+            at = at + F.unsqueeze(starts, list(range(1, rank)))
+        if node.attrs["mode"] == "circular":
+            at = apply("Mod", (at, _entry(sizes, axis))).out()
+        return F.take_along_axis(g, apply("Expand", (at, lengths)).out(), axis)
+
+    return of_cache, of_update
+
+
+def _entry(shape: Tensor, axis: int) -> Tensor:
+    """One size of a shape, a scalar."""
+    return F.take(shape, constant(np.int64(axis)))

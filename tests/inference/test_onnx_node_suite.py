@@ -23,7 +23,7 @@ from graphc.ir import dims
 from graphc.ir.build import constant
 from graphc.ir.dims import Dim
 from graphc.ir.node import Tensor
-from graphc.ir.schema import OPSET, operator_names
+from graphc.ir.schema import operator_names, opset_of
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.protos import type_from_proto
 
@@ -100,7 +100,7 @@ def version_of(model: onnx.ModelProto) -> str:
     versions = {o.domain: o.version for o in model.opset_import}
     result = "same"
     for depth, node in all_nodes(model.graph):
-        ours = OPSET if node.domain == "" else versions[node.domain]
+        ours = opset_of(node.op_type) if node.domain == "" else versions[node.domain]
         if not onnx.defs.has(node.op_type, ours, node.domain):
             return "older"
         schema = onnx.defs.get_schema(node.op_type, ours, node.domain)

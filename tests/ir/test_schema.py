@@ -14,7 +14,7 @@ import graphc as gc
 from graphc.errors import DTypeError, OperatorError
 from graphc.ir import schema
 from graphc.ir.build import apply
-from graphc.ir.schema import OPSET, VARIADIC
+from graphc.ir.schema import LATEST_OPSET, OPSET, VARIADIC, opset_of
 
 x = gc.input("x", ("N", 4))
 
@@ -24,17 +24,41 @@ def test_every_operator_of_the_opset_is_there() -> None:
     for found in onnx.defs.get_all_schemas_with_history():
         if (
             found.domain == ""
-            and found.since_version <= OPSET
-            and not onnx.defs.get_schema(found.name, OPSET).deprecated
+            and found.since_version <= LATEST_OPSET
+            and not onnx.defs.get_schema(found.name, LATEST_OPSET).deprecated
         ):
             expected.add(found.name)
     assert set(schema.operator_names()) == expected
-    assert len(expected) > 180
+    assert {"Swish", "TensorScatter", "CumProd", "BitCast"} <= expected
+    assert len(expected) > 184
+
+
+def test_an_operator_is_that_of_the_pinned_opset_or_of_the_one_that_introduced_it() -> None:
+    assert [opset_of(name) for name in ("MatMul", "Swish", "TensorScatter", "CumProd", "Attention", "Nothing")] == [
+        *(OPSET, 24, 24, 26, 24, OPSET)
+    ]
+
+
+@pytest.mark.parametrize("name", schema.operator_names())
+def test_later_opsets_only_add_to_an_operator(name: str) -> None:
+    """So that an export may state the opset of its youngest operator, and the others mean the same there."""
+    ours = onnx.defs.get_schema(name, opset_of(name))
+    for opset in range(opset_of(name) + 1, LATEST_OPSET + 1):
+        later = onnx.defs.get_schema(name, opset)
+        for old, new in ((ours.inputs, later.inputs), (ours.outputs, later.outputs)):
+            assert [p.name for p in old] == [p.name for p in new[: len(old)]]
+            assert all(set(p.types) <= set(q.types) for p, q in zip(old, new, strict=False))
+            assert all(q.option == onnx.defs.OpSchema.FormalParameterOption.Optional for q in new[len(old) :])
+        for key, attribute in ours.attributes.items():
+            same = later.attributes[key]
+            assert (same.type, same.required) == (attribute.type, attribute.required)
+            assert same.default_value == attribute.default_value
+        assert not any(a.required for key, a in later.attributes.items() if key not in ours.attributes)
 
 
 @pytest.mark.parametrize("name", schema.operator_names())
 def test_an_operator_is_what_onnx_says(name: str) -> None:
-    ours, theirs = schema.spec(name), onnx.defs.get_schema(name, OPSET)
+    ours, theirs = schema.spec(name), onnx.defs.get_schema(name, opset_of(name))
     assert ours.since_version == theirs.since_version
     assert ours.min_inputs == theirs.min_input
     assert ours.max_outputs == theirs.max_output or ours.max_outputs == VARIADIC
@@ -105,7 +129,7 @@ def test_an_operator_with_several_required_outputs_gives_a_tuple() -> None:
         (lambda: gc.op.Split(x), r"Split: the number of outputs is not known.*Pass outputs=n"),
         (lambda: gc.op.Split(x, np.array([1, 3]), axis=1, outputs=3), r"Split: outputs=3, but it has 2 outputs"),
         (lambda: gc.op.TopK(x, np.array([1]), outputs=3), r"TopK: outputs=3; it has 2 outputs"),
-        (lambda: apply("Conv2d", (x,)), r"there is no operator 'Conv2d' in ONNX opset 23 .*Did you mean Conv"),
+        (lambda: apply("Conv2d", (x,)), r"there is no operator 'Conv2d' up to ONNX opset 26 .*Did you mean Conv"),
         (lambda: apply("relu", (x,)), r"there is no operator 'relu' .*Did you mean Relu\?"),
         (lambda: apply("Relu", (x,), domain="com.example"), r"there is no operator 'Relu'"),
         (lambda: apply("Upsample", (x,)), r"there is no operator 'Upsample'"),

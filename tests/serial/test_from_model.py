@@ -14,7 +14,7 @@ from serial_samples import SAMPLES, array, feeds, graphs, run_onnxruntime
 
 import graphc as gc
 from graphc.errors import ModelImportError
-from graphc.ir.graph import first_difference
+from graphc.ir.graph import first_difference, structurally_equal
 from graphc.serial.export import to_model
 from graphc.serial.load import from_model
 from graphc.serial.metadata import STATE_KEY
@@ -151,12 +151,27 @@ def test_bodies_capture_computed_values_but_share_constants() -> None:
 # --- opsets -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("opset", [13, 18, 22, 23, 24])
+@pytest.mark.parametrize("opset", [13, 18, 22, 23, 24, 26, 27, 28])
 def test_models_of_other_opsets_are_read(opset: int) -> None:
     graph, _ = from_model(model_of("g (float[2, 3] x) => (float[2, 3] y) { y = Softmax(x) }", opset))
     values = {"x": array(2, 3)}
     expected = np.exp(values["x"]) / np.exp(values["x"]).sum(1, keepdims=True)
     np.testing.assert_allclose(run_onnxruntime(to_model(graph), values)["y"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("opset", [24, 25, 26, 28])
+def test_operators_that_later_opsets_introduced_are_read_and_written_back(opset: int) -> None:
+    graph, _ = from_model(model_of("g (float[2, 3] x) => (float[2, 3] y) { y = Swish <alpha = 2.0> (x) }", opset))
+    (node,) = graph.find("Swish")
+    assert node.attrs["alpha"] == 2.0
+    assert to_model(graph).opset_import[0].version == 24
+
+
+def test_an_attribute_that_a_later_opset_added_is_left_out_where_it_has_its_default() -> None:
+    text = 'g (float[2] x) => (float16[2] y) { y = Cast <to = 10, round_mode = "up"> (x) }'
+    assert structurally_equal(
+        from_model(model_of(text, 25))[0], from_model(model_of(text.replace(', round_mode = "up"', ""), 18))[0]
+    )
 
 
 def test_an_operator_that_changed_is_converted() -> None:
@@ -170,10 +185,12 @@ def test_an_operator_that_changed_is_converted() -> None:
     ("opset", "text", "message"),
     [
         (
-            24,
-            "g (float[2] x) => (float[2] y) { y = TensorScatter(x, x) }",
-            "opset 24; onnx cannot convert.*TensorScatter",
+            25,
+            'g (float[2] x) => (y) { y = Cast <to = 10, round_mode = "down"> (x) }',
+            "Cast: .*no attribute 'round_mode'",
         ),
+        (25, "g (float8e8m0[2] x) => (y) { y = Identity(x) }", "element type FLOAT8E8M0 are not supported"),
+        (27, "g (float[2] x) => (y) { y = Nothing(x) }", "opset 27; onnx cannot convert it to 26"),
         (
             18,
             "g (float[1,4,2] x, float[2] s) => (float[1] y) { y = GroupNormalization <num_groups: int = 2>(x, s, s) }",

@@ -41,6 +41,17 @@ BY_SCHEMA: dict[str, tuple[int, Callable[[], gc.Tensor]]] = {
     "gelu": (20, lambda: gc.op.Gelu(x(2))),
     "rms": (23, lambda: gc.op.RMSNormalization(x(2, 4), ones(4))),
     "attention": (23, lambda: gc.op.Attention(x(1, 2, 3, 4), gc.input("k", (1, 2, 3, 4)), gc.input("v", (1, 2, 3, 4)))),
+    "attention, padded": (
+        24,
+        lambda: gc.op.Attention(
+            *(gc.input(n, (1, 2, 3, 4)) for n in "qkv"), nonpad_kv_seqlen=gc.input("n", (1,), "int64")
+        ),
+    ),
+    "swish": (24, lambda: gc.op.Swish(x(2))),
+    "swish in a branch": (24, lambda: conditional(gc.op.Swish)),
+    "running product": (26, lambda: gc.op.CumProd(x(2), 0)),
+    "bits": (26, lambda: gc.op.BitCast(x(2), to="int32")),
+    "old and young": (26, lambda: gc.op.BitCast(gc.op.Gelu(gc.op.Swish(x(2))), to="int32")),
     "cos": (18, lambda: gc.op.Cos(x(2))),
     "cos of bfloat16": (22, lambda: gc.op.Cos(x(2, dtype="bfloat16"))),
     "relu of bfloat16": (18, lambda: gc.op.Relu(x(2, dtype="bfloat16"))),
@@ -70,6 +81,10 @@ BY_MEANING: dict[str, tuple[int, Callable[[], gc.Tensor]]] = {
     "group norm": (21, lambda: gc.op.GroupNormalization(x(2, 4, 3), ones(4), ones(4), num_groups=2)),
     "grid sample": (20, lambda: gc.op.GridSample(x(1, 1, 4, 4), gc.input("grid", (1, 2, 2, 2)), mode="nearest")),
     "dft": (20, lambda: gc.op.DFT(x(1, 4, 1))),
+    "attention, mask of the first keys": (
+        24,
+        lambda: gc.op.Attention(*(gc.input(n, (1, 2, 3, 4)) for n in "qkv"), gc.input("mask", (3, 2))),
+    ),
     "pad": (18, lambda: gc.op.Pad(x(4), gc.constant([1, 1]), mode="reflect")),
     "pad around": (19, lambda: gc.op.Pad(x(4), gc.constant([1, 1]), mode="wrap")),
     "resize": (18, lambda: gc.op.Resize(x(1, 1, 4), None, ones(3), mode="linear")),
@@ -111,7 +126,7 @@ def test_an_mlp_is_opset_18() -> None:
     assert stated(to_model(SAMPLES["mlp"]())) == 18
 
 
-@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("opset", [18, 20, 23, 26])
 def test_a_given_opset_is_stated(opset: int) -> None:
     assert stated(to_model(SAMPLES["mlp"](), opset=opset)) == opset
 
@@ -127,9 +142,9 @@ def test_too_low_an_opset_names_every_offender_with_its_line() -> None:
     assert "Use opset=23, or None for the lowest that fits." in str(e.value)
 
 
-@pytest.mark.parametrize("opset", [17, 24])
+@pytest.mark.parametrize("opset", [17, 27])
 def test_an_opset_out_of_range_is_an_error(opset: int) -> None:
-    with pytest.raises(ExportError, match=f"opset={opset}; expected 18 to 23"):
+    with pytest.raises(ExportError, match=f"opset={opset}; expected 18 to 26"):
         to_model(SAMPLES["mlp"](), opset=opset)
 
 

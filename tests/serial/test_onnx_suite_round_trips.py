@@ -25,6 +25,7 @@ REASONS = (
     "outside ONNX's own domain",
     "states no opset",
     "is not valid",
+    "are not supported",
 )
 
 # Where onnx's own inference fails: in the function of the operator; on a value that a Loop makes optional or not.

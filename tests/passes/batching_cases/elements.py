@@ -120,6 +120,7 @@ CASES = [
     Case("ReduceL1", "scalar_kept", lambda x: op.ReduceL1(x, keepdims=0), (real(),)),
     Case("ReduceLogSumExp", "all", lambda x: op.ReduceLogSumExp(x, keepdims=0), (real(2, 3, dims=("n", 3)),)),
     Case("ReduceSum", "no_axes", lambda x: op.ReduceSum(x, noop_with_empty_axes=1), (real(2, 3),)),
+    Case("BitCast", "float", lambda x: op.BitCast(x, to="int64"), (real(2, 3),)),
     Case("CumSum", "axis", lambda x: op.CumSum(x, np.int64(1), exclusive=1), (real(2, 3),)),
     Case("CumSum", "axis_fed", op.CumSum, (real(2, 3), fixed(np.int64(0)))),
     Case("TopK", "axis", lambda x, k: op.TopK(x, k, axis=0), (real(4, 3), fixed([2]))),

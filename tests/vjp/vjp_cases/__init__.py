@@ -5,6 +5,7 @@ from vjp_cases import (
     elementwise,
     fourier,
     indexing,
+    later,
     layout,
     linalg,
     loss,
@@ -20,6 +21,6 @@ from vjp_cases.case import Case
 
 _FAMILIES = (
     *(elementwise, layout, reduction, indexing, linalg),
-    *(loss, neural, normalization, recurrent, resampling, regions, fourier, sequence, bodies),
+    *(loss, neural, normalization, recurrent, resampling, regions, fourier, sequence, later, bodies),
 )
 CASES: list[Case] = [case for family in _FAMILIES for case in family.CASES]
