@@ -41,6 +41,8 @@ class RuntimeOptions:
             decides this for the calling thread when it makes the first session of a process.
         optimization: onnxruntime's own graph optimizations: "disabled", "basic", "extended" or "all".
         tf32: whether CUDA may round float32 matrix products to TF32.
+        profile: where onnxruntime writes a profile of each operator, as the beginning of a file name; None for none.
+            `Trainer.profile` reads it.
     """
 
     threads: int | None = None
@@ -48,6 +50,7 @@ class RuntimeOptions:
     denormals_as_zero: bool = False
     optimization: Literal["disabled", "basic", "extended", "all"] = "all"
     tf32: bool = True
+    profile: str | None = None
 
 
 def _providers(ort: Any, device: Device, options: RuntimeOptions) -> list[Any]:
@@ -147,6 +150,9 @@ def _session_options(ort: Any, options: RuntimeOptions) -> Any:
         made.intra_op_num_threads = options.threads
     if not options.spinning:
         made.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if options.profile is not None:
+        made.enable_profiling = True
+        made.profile_file_prefix = options.profile
     if options.denormals_as_zero:
         made.add_session_config_entry("session.set_denormal_as_zero", "1")
     return made

@@ -38,6 +38,7 @@ from runtimes.index_ranges import index_ranges, refuse_outside
 from runtimes.learning_rate import LearningRate
 from runtimes.nonfinite import explain_nonfinite
 from runtimes.outputs import Outputs, as_graph, restructure
+from runtimes.profile import Profile, profile_step
 from runtimes.session import Device, RuntimeOptions, Session
 from runtimes.state import State, complete_state, match_file, read_state, save_state
 from runtimes.totals import Totals, outputs_of, report
@@ -298,6 +299,15 @@ class Trainer:
         epoch, row = self._position.at(self.step_count)
         yield
         self._position = replace(self._position, epoch=epoch, row=row, step=self.step_count)
+
+    def profile(self, batch: Feeds, *, steps: int = 20) -> Profile:
+        """Where the time of a step on `batch` goes: operators with layer and user line. The state does not change.
+
+        Raises FeedError when the batch does not match the inputs.
+        """
+        arrays, _ = self._check(batch)
+        feeds = {**arrays, LEARNING_RATE: np.asarray(self._rate(self.step_count), np.float32)}
+        return profile_step(self.step.graph, self.state, feeds, self.device, self._options, steps)
 
     def stop(self) -> None:
         """End the running fit after the batch, or the epoch, that is being done. For callbacks."""
