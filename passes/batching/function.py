@@ -30,9 +30,9 @@ def batch_call(call: Call) -> Sequence[Result]:
     found = vectorize(body.outputs, replaced)
     outputs = dict(zip(body.output_names, [t for t, _ in found], strict=True))
     gradient = call.node.attrs.get("gradient")
-    made = make_call(
-        call.node.op, Graph(formals, outputs, name=body.name), inputs, _refuse if callable(gradient) else gradient
-    )
+    if callable(gradient):
+        gradient = None if getattr(gradient, "of_body", False) else _refuse
+    made = make_call(call.node.op, Graph(formals, outputs, name=body.name), inputs, gradient)
     return [t if flag else Unbatched(t) for t, (_, flag) in zip(made.outputs, found, strict=True)]
 
 

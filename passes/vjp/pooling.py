@@ -10,8 +10,9 @@ from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
+from passes.lowering.windows import Window, known_integers, pad_spatial, spread, window_of
 from passes.unbroadcast import reshape_like, shape_like
-from passes.vjp.convolution import Window, known_integers, pad_spatial, spatial_pads, spread, window_of
+from passes.vjp.convolution import spatial_pads
 from passes.vjp.reduction import over_count
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 

@@ -1,0 +1,1 @@
+"""Lowering: operations without an operator, in the standard form that runs best."""
