@@ -3,6 +3,9 @@
 A formula is a function of the operands. Its keyword-only arguments are attributes of the operator; `of` and `to` are
 the dtypes of the first input and of the output, for the few operators whose meaning depends on them. Formulas are about
 real numbers: there is no rounding, no overflow and no NaN. sympy is imported when a formula is first applied.
+
+Gradient rules are derived from formulas (`passes/vjp/derive.py`). At a kink, the branch of a Piecewise that holds there
+decides the slope.
 """
 
 from __future__ import annotations
@@ -170,7 +173,7 @@ FORMULAS = MappingProxyType(
         "Tanh": Formula(_sympy("tanh"), _HYPERBOLIC),
         # activations
         "Celu": Formula(
-            lambda x, *, alpha: sp.Max(0, x) + sp.Min(0, alpha * (sp.exp(x / alpha) - 1)), "Barron 2017, CELU"
+            lambda x, *, alpha: _choose((x, x > 0), (alpha * (sp.exp(x / alpha) - 1), True)), "Barron 2017, CELU"
         ),
         "Elu": Formula(
             lambda x, *, alpha: _choose((x, x > 0), (alpha * (sp.exp(x) - 1), True)), "Clevert et al. 2015, ELU"
@@ -180,11 +183,11 @@ FORMULAS = MappingProxyType(
             lambda x, *, alpha, beta: sp.Max(0, sp.Min(1, alpha * x + beta)), "Courbariaux et al. 2015, BinaryConnect"
         ),
         "HardSwish": Formula(
-            lambda x: x * sp.Max(0, sp.Min(1, x / 6 + sp.Rational(1, 2))), "Howard et al. 2019, MobileNetV3"
+            lambda x: _choose((0, x <= -3), (x, x >= 3), (x * (x + 3) / 6, True)), "Howard et al. 2019, MobileNetV3"
         ),
-        "LeakyRelu": Formula(lambda x, *, alpha: _choose((alpha * x, x < 0), (x, True)), "Maas et al. 2013"),
+        "LeakyRelu": Formula(lambda x, *, alpha: _choose((x, x > 0), (alpha * x, True)), "Maas et al. 2013"),
         "Mish": Formula(lambda x: x * sp.tanh(_softplus(x)), "Misra 2019, Mish"),
-        "PRelu": Formula(lambda x, slope: _choose((slope * x, x < 0), (x, True)), "He et al. 2015, PReLU"),
+        "PRelu": Formula(lambda x, slope: _choose((x, x > 0), (slope * x, True)), "He et al. 2015, PReLU"),
         "Relu": Formula(lambda x: sp.Max(0, x), "Nair and Hinton 2010"),
         "Selu": Formula(
             lambda x, *, alpha, gamma: gamma * _choose((x, x > 0), (alpha * (sp.exp(x) - 1), True)),

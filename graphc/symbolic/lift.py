@@ -34,7 +34,9 @@ _MOST_ELEMENTS = 256
 _CONSTANTS = frozenset({"Constant", "ConstantOfShape"})
 _RESHAPING = frozenset({"Expand", "Flatten", "Reshape", "Squeeze", "Unsqueeze"})
 """Operators that a single number passes unchanged."""
-_CONDITIONAL = frozenset({"Elu", "LeakyRelu", "PRelu", "Round", "Selu", "Shrink", "ThresholdedRelu", "Where"})
+_CONDITIONAL = frozenset(
+    {"Celu", "Elu", "HardSwish", "LeakyRelu", "PRelu", "Round", "Selu", "Shrink", "ThresholdedRelu", "Where"}
+)
 """Operators whose formula is a Piecewise."""
 
 

@@ -281,7 +281,9 @@ def _safe_point(e: Any) -> dict[Any, float] | None:
 
 def _is_finite(e: Any) -> bool:
     """Whether the function at the root of `e` has a finite slope wherever its arguments are finite."""
-    return e.func.__name__ in _FINITE or not e.free_symbols or (e.is_Pow and e.exp.is_Integer and e.exp > 0)
+    if e.is_Pow and e.exp.is_Integer:
+        return bool(e.exp > 0 or (e.base.is_Symbol and e.base.is_nonzero))
+    return e.func.__name__ in _FINITE or not e.free_symbols
 
 
 def _is_number(e: Any) -> bool:

@@ -74,7 +74,7 @@ def _hyperbolic_ratio(e: Any) -> Any:
     for base, power in powers.items():
         if isinstance(base, sp.sinh):
             u = base.args[0]
-            common = sp.Min(power, -powers[sp.cosh(u)])
+            common = sp.Min(power, -powers.get(sp.cosh(u), 0))
             if common.is_Integer and common > 0:
                 e *= (sp.tanh(u) * sp.cosh(u) / base) ** common
     return e

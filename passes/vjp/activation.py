@@ -1,9 +1,11 @@
-"""Gradients of activation functions. At a kink the derivative is a one-sided one: the one that PyTorch takes."""
+"""Gradients of activation functions that are not derived (see `derive.py`) or not elementwise.
+
+At a kink the derivative is a one-sided one: the one that PyTorch takes.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from graphc import functional as F
 from graphc.ir.node import Node, Tensor
@@ -15,71 +17,10 @@ def _relu(node: Node, g: Tensor) -> Contribution:
     return F.where(node.out() > 0.0, g, 0.0)
 
 
-@vjp("Sigmoid")
-def _sigmoid(node: Node, g: Tensor) -> Contribution:
-    y = node.out()
-    return g * (y * (1.0 - y))
-
-
-@vjp("LeakyRelu")
-def _leaky_relu(node: Node, g: Tensor) -> Contribution:
-    return F.where(operand(node) > 0.0, g, g * node.attrs["alpha"])
-
-
-@vjp("PRelu")
-def _prelu(node: Node, g: Tensor) -> Sequence[Contribution]:
-    x, slope = operand(node), node.inputs[1]
-    return lambda: F.where(x > 0.0, g, g * slope), lambda: F.where(x > 0.0, 0.0, g * x)
-
-
-@vjp("Elu")
-def _elu(node: Node, g: Tensor) -> Contribution:
-    return F.where(operand(node) > 0.0, g, g * (node.out() + node.attrs["alpha"]))
-
-
-@vjp("Celu")
-def _celu(node: Node, g: Tensor) -> Contribution:
-    return F.where(operand(node) > 0.0, g, g * (node.out() * (1.0 / node.attrs["alpha"]) + 1.0))
-
-
-@vjp("Selu")
-def _selu(node: Node, g: Tensor) -> Contribution:
-    alpha, gamma = node.attrs["alpha"], node.attrs["gamma"]
-    return F.where(operand(node) > 0.0, g * gamma, g * (node.out() + alpha * gamma))
-
-
-@vjp("Softplus")
-def _softplus(node: Node, g: Tensor) -> Contribution:
-    return g * F.sigmoid(operand(node))
-
-
-@vjp("Softsign")
-def _softsign(node: Node, g: Tensor) -> Contribution:
-    return g / F.square(1.0 + F.abs(operand(node)))
-
-
 @vjp("HardSigmoid")
 def _hard_sigmoid(node: Node, g: Tensor) -> Contribution:
     inside = F.logical_and(node.out() > 0.0, node.out() < 1.0)
     return F.where(inside, g * node.attrs["alpha"], 0.0)
-
-
-@vjp("HardSwish")
-def _hard_swish(node: Node, g: Tensor) -> Contribution:
-    x = operand(node)
-    return F.where(x <= -3.0, 0.0, F.where(x >= 3.0, g, g * (x * (1.0 / 3.0) + 0.5)))
-
-
-@vjp("Mish")
-def _mish(node: Node, g: Tensor) -> Contribution:
-    x = operand(node)
-    t = F.tanh(F.softplus(x))
-    return g * (t + x * (1.0 - t * t) * F.sigmoid(x))
-
-
-@vjp("ThresholdedRelu")
-def _thresholded_relu(node: Node, g: Tensor) -> Contribution:
-    return F.where(operand(node) > node.attrs["alpha"], g, 0.0)
 
 
 @vjp("Shrink")
@@ -93,7 +34,7 @@ def _gelu(node: Node, g: Tensor) -> Contribution:
     x = operand(node)
     if node.attrs["approximate"] == "tanh":
         scale = math.sqrt(2.0 / math.pi)
-        square = F.square(x)
+        square = F.minimum(F.square(x), 64.0)  # beyond, t is 1 and the slope is lost; infinity times 0 is NaN
         t = F.tanh((x * scale) * (1.0 + square * 0.044715))
         slope = (1.0 + square * (3.0 * 0.044715)) * scale
         return g * (0.5 * (1.0 + t) + (x * 0.5) * ((1.0 - t * t) * slope))

@@ -1,4 +1,4 @@
-"""Gradients of arithmetic, selection and conversion."""
+"""Gradients of arithmetic, selection and conversion that are not derived (see `derive.py`), and of Dropout."""
 
 from __future__ import annotations
 
@@ -14,43 +14,6 @@ from graphc.ir.types import DType
 from passes.vjp.registry import Contribution, operand, optional, vjp
 
 __all__ = ["dropout_factor"]
-
-
-@vjp("Identity")
-def _identity(node: Node, g: Tensor) -> Contribution:
-    return g
-
-
-@vjp("Add")
-def _add(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return g, g
-
-
-@vjp("Sub")
-def _sub(node: Node, g: Tensor) -> Sequence[Contribution]:
-    return g, lambda: -g
-
-
-@vjp("Mul")
-def _mul(node: Node, g: Tensor) -> Sequence[Contribution]:
-    a, b = node.inputs
-    return lambda: g * b, lambda: g * a
-
-
-@vjp("Div")
-def _div(node: Node, g: Tensor) -> Sequence[Contribution]:
-    b = node.inputs[1]
-    return lambda: g / b, lambda: -(g * node.out() / b)
-
-
-@vjp("Neg")
-def _neg(node: Node, g: Tensor) -> Contribution:
-    return -g
-
-
-@vjp("Abs")
-def _abs(node: Node, g: Tensor) -> Contribution:
-    return g * F.sign(node.inputs[0])
 
 
 @vjp("Sum")
@@ -71,12 +34,6 @@ def _extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
     attained = [F.cast(F.equal(t, node.out()), g.dtype) for t in node.inputs]
     share = g / sum(attained[1:], start=attained[0])
     return [share * a for a in attained]
-
-
-@vjp("Where")
-def _where(node: Node, g: Tensor) -> Sequence[Contribution]:
-    condition = node.inputs[0]
-    return None, lambda: F.where(condition, g, 0.0), lambda: F.where(condition, 0.0, g)
 
 
 @vjp("Clip")

@@ -53,7 +53,7 @@ Rule: TypeAlias = "Callable[..., Contribution | Sequence[Contribution]]"
 _RULES: dict[str, Rule] = {}
 _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
-    *("arithmetic", "transcendental", "activation", "linalg", "einsum", "reduction", "cumulative", "layout"),
+    *("arithmetic", "derived", "activation", "linalg", "einsum", "reduction", "cumulative", "layout"),
     *("indexing", "scatter", "loss", "controlflow", "recurrent", "sequence"),
     *("convolution", "deformable", "pooling", "regions", "normalization", "resampling", "quantization", "fourier"),
 )
