@@ -78,7 +78,7 @@ _LOWER = RuleSet([_lower])
 def lower_batch_norm(graph: Graph) -> Graph:
     """`graph` with each BatchNormalization in training mode decomposed into operators that every runtime has.
 
-    The variance is computed in two passes, and in float32 for half precision. Differentiate before lowering: forward and
-    backward pass of the parts, differentiated one by one, take a fifth longer. Other nodes are left alone.
+    The variance is computed in two passes, and in float32 for half precision. Differentiate before lowering: forward
+    and backward pass of the parts, differentiated one by one, take a fifth longer. Other nodes are left alone.
     """
     return rewrite(graph, _LOWER)
