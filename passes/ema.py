@@ -24,7 +24,8 @@ def average(
     `get_ema_multi_avg_fn(decay)` does. `following` holds the next values of the parameters. They are kept in float32 at
     least. Raises OperatorError when `decay` is not in [0, 1).
     """
-    kept = F.where(F.equal(step, constant(1, "int64")), 0.0, fraction("train_step", "ema", decay))
+    rate = constant(fraction("train_step", "ema", decay), "float64")
+    kept = F.where(F.equal(step, constant(1, "int64")), constant(0.0, "float64"), rate)
     averages: dict[str, Tensor] = {}
     updates: dict[Tensor, Tensor] = {}
     for name, p in parameters.items():

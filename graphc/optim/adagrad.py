@@ -56,7 +56,7 @@ class Adagrad(Optimizer):
         total = slots["sum"] + F.square(g)
         size = hyper.learning_rate
         if self.lr_decay:
-            size = size / F.cast(F.cast(hyper.step - 1, "float64") * self.lr_decay + 1.0, "float32")
+            size = F.cast(size, "float64") / (F.cast(hyper.step - 1, "float64") * self.lr_decay + 1.0)
         return p - g / (F.sqrt(total) + self.eps) * self.scale(size, p), {"sum": total}
 
 

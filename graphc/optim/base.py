@@ -131,7 +131,9 @@ def with_decay(p: Tensor, g: Tensor, weight_decay: float) -> Tensor:
 
 def decayed(optimizer: Optimizer, p: Tensor, weight_decay: float, hyper: Hyper) -> Tensor:
     """`p - learning_rate * weight_decay * p`: weight decay decoupled from the gradient."""
-    return p * optimizer.scale(1.0 - hyper.learning_rate * weight_decay, p) if weight_decay else p
+    if not weight_decay:
+        return p
+    return p * optimizer.scale(1.0 - F.cast(hyper.learning_rate, "float64") * weight_decay, p)
 
 
 def power(base: float, exponent: Tensor) -> Tensor:
