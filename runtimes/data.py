@@ -96,6 +96,14 @@ class Dataset:
                 inputs[name].feed(convert(f"data {name!r}", array[rows], dtype))
 
 
+    def gather(self, rows: Rows) -> dict[str, Array]:
+        """The rows of a batch as arrays of the inputs' dtypes, copied unless they are a slice of an array in memory."""
+        return {
+            name: np.ascontiguousarray(convert(f"data {name!r}", array[rows], self._dtypes[name]))
+            for name, array in self.arrays.items()
+        }
+
+
 def _length(name: str, array: Any) -> int:
     if array.ndim == 0:
         raise FeedError(f"data {name!r} is a single number; expected an array whose rows are the samples{location()}")

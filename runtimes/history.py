@@ -62,8 +62,8 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def begin(self, epoch: int, batches: int) -> None:
-        """An epoch of that many batches begins."""
+    def begin(self, epoch: int, batches: int | None) -> None:
+        """An epoch of that many batches, None where that is not known, begins."""
         if self._bar is not None:
             for task in self._bar.task_ids:
                 self._bar.remove_task(task)

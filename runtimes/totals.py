@@ -58,7 +58,9 @@ class Totals:
         self._rows += rows
 
     def result(self) -> dict[str, Any]:
-        """The loss and the metrics over all batches: floats, or what a Metric makes of its sums."""
+        """The loss and the metrics over all batches: floats, or what a Metric makes of its sums; {} without batches."""
+        if not self._sums:
+            return {}
         found = {name: total / self._rows for name, total in self._sums.items() if name not in self._parts}
         for name, metric in self._metrics.items():
             found[name] = metric.result({part: self._sums[f"{name}.{part}"] for part in metric.sums})

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 
 import graphc
-from graphc.errors import NonFiniteError, ShapeError, StateError
+from graphc.errors import FeedError, NonFiniteError, ShapeError, StateError
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
@@ -29,17 +29,18 @@ from passes.manager import Pass
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from passes.updates import UpdateOptions
 from runtimes.callbacks import Callback
-from runtimes.data import Dataset, permutation
+from runtimes.data import permutation
 from runtimes.device_state import DeviceState
 from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
-from runtimes.index_ranges import index_ranges, refuse_outside
+from runtimes.index_ranges import index_ranges
 from runtimes.learning_rate import LearningRate
 from runtimes.nonfinite import explain_nonfinite
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.profile import Profile, profile_step
 from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.sources import Data, Source, as_source, prefetched
 from runtimes.state import State, complete_state, match_file, read_state, save_state
 from runtimes.totals import Totals, outputs_of, report
 
@@ -149,13 +150,14 @@ class Trainer:
 
     def fit(
         self,
-        data: Feeds,
+        data: Data,
         *,
         batch_size: int | None = 32,
         epochs: int = 1,
-        validation: Feeds | None = None,
+        validation: Data | None = None,
         shuffle: bool = True,
         drop_last: bool = False,
+        prefetch: int = 0,
         callbacks: Iterable[Callback] = (),
         verbose: bool | None = None,
     ) -> History:
@@ -165,12 +167,16 @@ class Trainer:
         The order of the rows is a function of the seed and the epoch alone.
 
         Args:
-            data: arrays by input name or tensor, whose rows are the samples.
-            batch_size: rows per batch, the last one may have fewer; None for all rows at once.
+            data: arrays by input name or tensor, whose rows are the samples; a data set with a length and items, such
+                as PyTorch's; or a stream of batches: anything to iterate over once an epoch, or a function that
+                returns an iterator (`runtimes.sources.as_source`).
+            batch_size: rows per batch, the last one may have fewer; None for all rows at once. Batches of a stream are
+                taken as they come, as are their order and number.
             epochs: how many epochs to train.
             validation: data to evaluate on after each epoch.
             shuffle: whether to draw a new order of the rows for each epoch.
             drop_last: whether to leave out a smaller last batch.
+            prefetch: how many batches to load ahead of time, in a background thread; for data from disk or from Python.
             callbacks: what else to do.
             verbose: True prints a line for each epoch, False nothing; None prints, with a progress bar, in terminals.
 
@@ -178,13 +184,13 @@ class Trainer:
             FeedError: the data do not match the inputs of the loss, or are empty, or `batch_size` is not positive.
             NonFiniteError: the loss became NaN or infinite; the trainer's state is that before the failing step.
         """
-        train = self._dataset(data)
-        held_out = None if validation is None else self._dataset(validation)
+        train = self._source(data)
+        held_out = None if validation is None else self._source(validation)
         size = train.rows_per_batch(batch_size)
         calls = list(callbacks)
         history = History()
         self._stopped = False
-        self._settle(train.size, size, drop_last)
+        self._settle(train, size, drop_last)
         for call in calls:
             call.on_fit_begin(self)
         end = self.epoch + epochs
@@ -192,7 +198,8 @@ class Trainer:
             while self.epoch < end and not self._stopped:
                 started = time.perf_counter()
                 epoch = self.epoch
-                logs = self._epoch(train, size, shuffle, drop_last, calls, progress)
+                with self._explained():
+                    logs = self._epoch(train, size, shuffle, drop_last, prefetch, calls, progress)
                 if self.epoch == epoch:
                     break  # stopped within the epoch
                 if held_out is not None:
@@ -208,47 +215,74 @@ class Trainer:
             call.on_fit_end(history, self)
         return history
 
-    def _dataset(self, data: Feeds) -> Dataset:
-        """The data set for the loss, checked."""
-        made = Dataset(data, self._inputs, check_nan=self._check_nan)
-        refuse_outside(self._ranges, made.arrays)
-        return made
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Tell whoever interrupts where training stands."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            error.add_note(
+                f"graphc: interrupted after step {self.step_count}, in epoch {self.epoch + 1}. The trainer's state is "
+                "whole: fit goes on from here, and save keeps it."
+            )
+            raise
+
+    def _source(self, data: Data) -> Source:
+        """The data for the loss, checked."""
+        return as_source(data, self._inputs, check_nan=self._check_nan, ranges=self._ranges)
 
     def _epoch(
-        self, data: Dataset, batch_size: int, shuffle: bool, drop_last: bool, calls: list[Callback], progress: Progress
+        self,
+        data: Source,
+        batch_size: int,
+        shuffle: bool,
+        drop_last: bool,
+        prefetch: int,
+        calls: list[Callback],
+        progress: Progress,
     ) -> dict[str, Any]:
-        """Train the rest of the running epoch; the means over its batches."""
+        """Train the rest of the running epoch; loss and metrics over its batches."""
         totals, start, step = Totals(self._metrics), self._position, self._position.step
         self._position = replace(start, batch=batch_size)
-        order = permutation(data.size, self.seed, start.epoch) if shuffle else None
-        progress.begin(start.epoch + 1, -(-data.size // batch_size))
-        prepared = 0
+        order = None if data.size is None or not shuffle else permutation(data.size, self.seed, start.epoch)
+        progress.begin(start.epoch + 1, None if data.size is None else -(-data.size // batch_size))
+        batches = data.batches(batch_size, order=order, start=start.row, drop_last=drop_last)
+        if prefetch:
+            batches = prefetched(batches, prefetch)
+        shapes: Mapping[str, Any] | None = None
+        ended = False
         try:
-            for rows, chosen in data.batches(batch_size, order=order, start=start.row, drop_last=drop_last):
-                if rows != prepared:
-                    frame, prepared = self._executor.frame({**data.shapes(rows), LEARNING_RATE: ()}), rows
-                data.fill(frame.inputs, chosen)
-                frame.inputs[LEARNING_RATE].buffer[...] = self._rate(step)
-                results = self._finite(frame.run())
-                totals.add(results, rows)
-                logs = report(self._metrics, results) if calls or progress.is_drawn else {}
-                step += 1
-                for call in calls:
-                    call.on_step_end(step, logs, self)
-                if self._stopped:
-                    break
-                progress.advance(start.row // batch_size + step - start.step, logs)
+            with contextlib.closing(batches):
+                for batch in batches:
+                    if batch.shapes is not shapes:
+                        shapes = batch.shapes
+                        frame = self._executor.frame({**shapes, LEARNING_RATE: ()})
+                    batch.fill(frame.inputs)
+                    frame.inputs[LEARNING_RATE].buffer[...] = self._rate(step)
+                    results = self._finite(frame.run())
+                    totals.add(results, batch.rows)
+                    logs = report(self._metrics, results) if calls or progress.is_drawn else {}
+                    step += 1
+                    for call in calls:
+                        call.on_step_end(step, logs, self)
+                    if self._stopped:
+                        break
+                    progress.advance(start.row // batch_size + step - start.step, logs)
+                else:
+                    ended = True
         finally:
-            self._settle(data.size, batch_size, drop_last)
+            self._settle(data, batch_size, drop_last, ended)
+        if not (step - start.step or start.row):
+            raise FeedError(f"the data gave no batch in epoch {start.epoch + 1}; expected at least one{location()}")
         return totals.result()
 
-    def _settle(self, size: int, batch_size: int, drop_last: bool) -> None:
+    def _settle(self, data: Source, batch_size: int, drop_last: bool, ended: bool = False) -> None:
         """Take the position from the step counter: right after an interruption at any point, too."""
-        step = self.step_count
+        step, size = self.step_count, data.size
         epoch, row = self._position.at(step)
-        if row >= size or (drop_last and row and size - row < batch_size):
-            epoch, row = epoch + 1, 0
-        self._position = Position(epoch, row, step)
+        if size is not None:
+            ended = row >= size or (drop_last and row > 0 and size - row < batch_size)
+        self._position = Position(epoch + 1, 0, step) if ended else Position(epoch, row, step)
 
     def _finite(self, results: Mapping[str, Array]) -> Mapping[str, Array]:
         loss = float(results[LOSS])
@@ -315,25 +349,25 @@ class Trainer:
 
     # --- evaluation -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> dict[str, Any]:
+    def evaluate(self, data: Data, *, batch_size: int | None = 256, ema: bool = False) -> dict[str, Any]:
         """Loss and metrics on `data`, exact over batches of unequal size for means over rows and for each Metric.
 
         With `ema`, the moving averages of the parameters are used. Raises FeedError when the data do not match the
         inputs of the loss, or are empty, and StateError when there are no averages.
         """
-        return self._evaluate(self._dataset(data), batch_size, ema)
+        return self._evaluate(self._source(data), batch_size, ema)
 
-    def _evaluate(self, data: Dataset, batch_size: int | None, ema: bool = False) -> dict[str, Any]:
+    def _evaluate(self, data: Source, batch_size: int | None, ema: bool = False) -> dict[str, Any]:
         graph = self.step.evaluation
         executor = self._executor_of(with_averages(graph, self._averages) if ema else graph)
         totals = Totals(self._metrics)
-        for rows, chosen in data.batches(batch_size):
-            frame = executor.frame(data.shapes(rows))
-            data.fill(frame.inputs, chosen)
-            totals.add(frame.run(), rows)
+        for batch in data.batches(batch_size):
+            frame = executor.frame(batch.shapes)
+            batch.fill(frame.inputs)
+            totals.add(frame.run(), batch.rows)
         return totals.result()
 
-    def predict(self, outputs: Outputs, data: Feeds, *, batch_size: int | None = 256, ema: bool = False) -> Any:
+    def predict(self, outputs: Outputs, data: Data, *, batch_size: int | None = 256, ema: bool = False) -> Any:
         """The values of `outputs` (tensors of the model, with a row for each row of `data`) as arrays.
 
         `data` needs the inputs that `outputs` depend on; other inputs of the loss may be there too. The result has the
@@ -348,16 +382,16 @@ class Trainer:
         graph = with_averages(graph, self._averages) if ema else graph
         executor = self._executor_of(graph)
         extra = [str(t.name) for t in self._inputs if str(t.name) not in graph.feeds]
-        rows_of = Dataset(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan)
+        source = as_source(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan, ranges={})
         parts: dict[str, list[Array]] = {name: [] for name in graph.output_names}
-        for rows, chosen in rows_of.batches(batch_size):
-            frame = executor.frame(rows_of.shapes(rows))
-            rows_of.fill(frame.inputs, chosen)
+        for batch in source.batches(batch_size):
+            frame = executor.frame(batch.shapes)
+            batch.fill(frame.inputs)
             for name, value in frame.run().items():
-                if value.shape[:1] != (rows,):
+                if value.shape[:1] != (batch.rows,):
                     raise ShapeError(
-                        f"predict: {name!r} has shape {value.shape} for {rows} rows; expected a first dimension of "
-                        f"{rows}{location()}. gc.evaluate computes tensors of any shape."
+                        f"predict: {name!r} has shape {value.shape} for {batch.rows} rows; expected a first dimension "
+                        f"of {batch.rows}{location()}. gc.evaluate computes tensors of any shape."
                     )
                 parts[name].append(value.copy())
         return restructure(outputs, [np.concatenate(p) for p in parts.values()])

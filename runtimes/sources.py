@@ -1,0 +1,293 @@
+"""Where batches come from: arrays, data sets of items (as PyTorch has them), or streams of batches."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from graphc.errors import FeedError
+from graphc.ir.constant import Array
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from runtimes.data import Dataset, Rows
+from runtimes.executor import DeviceInput, HostInput
+from runtimes.feeds import FeedChecker, Feeds
+from runtimes.index_ranges import IndexRange, refuse_outside
+
+__all__ = ["Batch", "Data", "Items", "Source", "as_source", "prefetched"]
+
+
+class Items(Protocol):
+    """A data set of items by position, such as a PyTorch `Dataset`."""
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
+    def __getitem__(self, position: int, /) -> Any:
+        """One item: a value for each input."""
+        ...
+
+
+Data: TypeAlias = "Feeds | Items | Iterable[Any] | Callable[[], Iterable[Any]]"
+"""What a trainer takes batches from: arrays by input, items, or a stream of batches; see :func:`as_source`."""
+
+
+class Batch:
+    """Some rows for the inputs of a graph: `rows` of them, of the `shapes` of the inputs by name."""
+
+    __slots__ = ("_fill", "_load", "rows", "shapes")
+
+    def __init__(
+        self,
+        rows: int,
+        shapes: Mapping[str, tuple[int, ...]],
+        fill: Callable[[Mapping[str, HostInput | DeviceInput]], None],
+        load: Callable[[], Mapping[str, Array]],
+    ) -> None:
+        self.rows, self.shapes = rows, shapes
+        self._fill, self._load = fill, load
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Array]) -> Batch:
+        """A batch of arrays that are at hand."""
+
+        def fill(inputs: Mapping[str, HostInput | DeviceInput]) -> None:
+            for name, array in arrays.items():
+                inputs[name].feed(array)
+
+        shapes = {name: array.shape for name, array in arrays.items()}
+        rows = next((shape[0] for shape in shapes.values() if shape), 1)
+        return cls(rows, shapes, fill, lambda: arrays)
+
+    def fill(self, inputs: Mapping[str, HostInput | DeviceInput]) -> None:
+        """Give the rows to the inputs of a frame for `shapes`."""
+        self._fill(inputs)
+
+    def loaded(self) -> Batch:
+        """The same batch with its arrays in memory."""
+        return Batch.of(self._load())
+
+
+class Source(Protocol):
+    """Batches for the inputs of a graph, epoch after epoch.
+
+    A position is counted in rows where `size`, the number of rows, is known; in batches where it is None.
+    """
+
+    size: int | None
+
+    def rows_per_batch(self, batch_size: int | None) -> int:
+        """By how much a batch moves the position. Raises FeedError unless `batch_size` is positive or None."""
+        ...
+
+    def batches(
+        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+    ) -> Generator[Batch, None, None]:
+        """The batches of an epoch from position `start` on, `order` permuting the rows."""
+        ...
+
+
+def as_source(
+    data: Data,
+    inputs: Sequence[Tensor],
+    *,
+    extra: Sequence[str] = (),
+    check_nan: bool = False,
+    ranges: Mapping[str, IndexRange],
+) -> Source:
+    """The source that serves `inputs` from `data`:
+
+    - a mapping from inputs (or their names) to arrays, memory-mapped ones too, whose rows are the samples;
+    - what has a length and items, such as a PyTorch `Dataset`: an item is a mapping, or a tuple in the order of
+      `inputs`, of the values of one sample;
+    - what can be iterated, such as a PyTorch `DataLoader`, or a function that returns an iterator, such as a generator
+      function: each item is a batch, a mapping or a tuple likewise.
+
+    Raises FeedError when it is none of these, or arrays do not fit the inputs.
+    """
+    if isinstance(data, Mapping):
+        return _Arrays(data, inputs, extra, check_nan, ranges)
+    named = _Named(inputs, extra, FeedChecker(inputs, check_nan=check_nan, ranges=ranges))
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return _Items(data, named)
+    if callable(data) or hasattr(data, "__iter__"):
+        return _Stream(data, named)
+    raise FeedError(
+        f"the data are {type(data).__name__}; expected arrays by input name, a data set with a length and items, or "
+        f"something to iterate over{location()}"
+    )
+
+
+class _Arrays:
+    """Arrays whose rows are the samples."""
+
+    def __init__(
+        self,
+        data: Feeds,
+        inputs: Sequence[Tensor],
+        extra: Sequence[str],
+        check_nan: bool,
+        ranges: Mapping[str, IndexRange],
+    ) -> None:
+        self._data = Dataset(data, inputs, extra=extra, check_nan=check_nan)
+        refuse_outside(ranges, self._data.arrays)
+        self.size: int | None = self._data.size
+        self.rows_per_batch = self._data.rows_per_batch
+
+    def batches(
+        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+    ) -> Generator[Batch, None, None]:
+        data = self._data
+        shapes: dict[int, dict[str, tuple[int, ...]]] = {}
+        for rows, chosen in data.batches(batch_size, order=order, start=start, drop_last=drop_last):
+            if rows not in shapes:
+                shapes[rows] = data.shapes(rows)
+            yield self._batch(rows, shapes[rows], chosen)
+
+    def _batch(self, rows: int, shapes: Mapping[str, tuple[int, ...]], chosen: Rows) -> Batch:
+        data = self._data
+        return Batch(rows, shapes, lambda inputs: data.fill(inputs, chosen), lambda: data.gather(chosen))
+
+
+class _Named:
+    """Gives the values of an item or a batch their inputs, and checks them."""
+
+    def __init__(self, inputs: Sequence[Tensor], extra: Sequence[str], check: FeedChecker) -> None:
+        self._names = [str(t.name) for t in inputs]
+        self._extra = extra
+        self._check = check
+
+    def __call__(self, what: str, value: Any) -> Mapping[Any, Any]:
+        """The values by input, from a mapping or a tuple in the order of the inputs."""
+        if isinstance(value, Mapping):
+            return {key: v for key, v in value.items() if key not in self._extra}
+        values = value if isinstance(value, (tuple, list)) else (value,)
+        if len(values) != len(self._names):
+            names = ", ".join(self._names)
+            raise FeedError(f"{what} has {len(values)} values; expected {len(self._names)}, for {names}{location()}")
+        return dict(zip(self._names, values, strict=True))
+
+    def batch(self, values: Mapping[Any, Any]) -> Batch:
+        """A checked batch of arrays."""
+        arrays, _ = self._check({key: np.asarray(value) for key, value in values.items()})
+        return Batch.of(arrays)
+
+
+class _Items:
+    """A data set of items by position; they are put together batch by batch."""
+
+    def __init__(self, items: Any, named: _Named) -> None:
+        self._items, self._named = items, named
+        self.size: int | None = len(items)
+        if not self.size:
+            raise FeedError(f"the data set is empty; expected at least one item{location()}")
+
+    def rows_per_batch(self, batch_size: int | None) -> int:
+        if batch_size is not None and batch_size < 1:
+            raise FeedError(f"batch_size={batch_size}; expected a positive number, or None for all rows{location()}")
+        assert self.size is not None
+        return batch_size or self.size
+
+    def batches(
+        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+    ) -> Generator[Batch, None, None]:
+        size = self.rows_per_batch(batch_size)
+        assert self.size is not None
+        for first in range(start, self.size, size):
+            chosen = range(first, min(first + size, self.size))
+            if len(chosen) < size and drop_last and first:
+                return
+            yield self._batch([i if order is None else int(order[i]) for i in chosen])
+
+    def _batch(self, chosen: list[int]) -> Batch:
+        rows = [self._named(f"item {i} of the data set", self._items[i]) for i in chosen]
+        columns: dict[Any, Array] = {}
+        for key in rows[0]:
+            values = [np.asarray(row[key]) if key in row else None for row in rows]
+            expected = values[0]
+            for i, value in zip(chosen, values, strict=True):
+                if value is None or expected is None or value.shape != expected.shape:
+                    found = "no value" if value is None else f"shape {value.shape}"
+                    raise FeedError(
+                        f"item {i} of the data set has {found} for {key!r}, item {chosen[0]} shape "
+                        f"{expected.shape if expected is not None else None}; expected equal shapes{location()}. "
+                        "Pad or crop the items of a batch to one size."
+                    )
+            columns[key] = np.stack([value for value in values if value is not None])
+        return self._named.batch(columns)
+
+
+class _Stream:
+    """Batches as they come, from something that can be iterated once for each epoch."""
+
+    size: int | None = None
+
+    def __init__(self, stream: Any, named: _Named) -> None:
+        self._stream, self._named = stream, named
+        self._used_up = False
+
+    def rows_per_batch(self, batch_size: int | None) -> int:
+        return 1
+
+    def batches(
+        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+    ) -> Generator[Batch, None, None]:
+        if self._used_up:
+            raise FeedError(
+                f"the data are an iterator, which is used up after one epoch{location()}. Pass a function that returns "
+                "a new one, such as the generator function itself."
+            )
+        made = self._stream() if callable(self._stream) else self._stream
+        iterator = iter(made)
+        self._used_up = iterator is self._stream
+        for position, value in enumerate(iterator):
+            if position >= start:
+                yield self._named.batch(self._named(f"batch {position} of the stream", value))
+
+
+_END = object()
+
+
+def prefetched(batches: Generator[Batch, None, None], depth: int) -> Generator[Batch, None, None]:
+    """The same batches, loaded up to `depth` ahead of time in a background thread.
+
+    What the source raises is raised here, after the batches before it. The thread ends when the iterator is closed.
+    """
+    ready: queue.Queue[Any] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def put(item: Any) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def work() -> None:
+        try:
+            for batch in batches:
+                if not put(batch.loaded()):
+                    return
+        except BaseException as error:
+            put(error)
+        else:
+            put(_END)
+
+    thread = threading.Thread(target=work, name="graphc-prefetch", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not _END:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
