@@ -180,6 +180,7 @@ _LAZY = {
     "runtimes.trainer": ("History", "Trainer"),
 }
 _MODULES = {
+    "data": "runtimes.datasets",
     "errors": "graphc.errors",
     "functional": "graphc.functional",
     "metrics": "graphc.metrics",

@@ -72,6 +72,7 @@ PUBLIC = [
     "cosh",
     "cumsum",
     "custom_vjp",
+    "data",
     "diff",
     "dim",
     "divide",
