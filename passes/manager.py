@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INFERENCE_FORM",
+    "BeforeGradient",
     "Pass",
     "Record",
     "Requirement",
@@ -36,6 +37,7 @@ __all__ = [
     "Trace",
     "after",
     "apply",
+    "before_gradient",
     "requires",
     "run",
     "without",
@@ -66,6 +68,22 @@ class Requiring:
 def requires(*requirements: Requirement) -> Callable[[Callable[..., Graph]], Requiring]:
     """State what the decorated pass requires."""
     return lambda function: Requiring(function, requirements)
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeGradient:
+    """A pass that training steps apply to the loss before they differentiate it; made by :func:`before_gradient`."""
+
+    func: Pass
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Apply the pass."""
+        return self.func(graph)
+
+
+def before_gradient(step: Pass) -> BeforeGradient:
+    """Mark a pass of a training pipeline: it is for the loss, before gradients are taken."""
+    return BeforeGradient(step)
 
 
 def without(*operators: str) -> Requirement:

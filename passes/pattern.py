@@ -37,7 +37,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from graphc.errors import OperatorError
-from graphc.ir import dims
+from graphc.ir import dims, schema
 from graphc.ir.build import leaf
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.types import DType, TensorType, as_dtype
@@ -84,8 +84,9 @@ def captures(t: Tensor, *names: str, **renamed: str) -> Tensor:
     if table is None:
         raise OperatorError("captures: it has a meaning only in a function that is a pattern of pattern_rule")
     for key, name in {**{n: n for n in names}, **renamed}.items():
-        if name not in t.node.attrs:
-            raise OperatorError(f"captures: {t.op} has no attribute {name!r}; it has {sorted(t.node.attrs)}")
+        known = schema.spec(t.op, t.node.domain).attributes
+        if name not in known:
+            raise OperatorError(f"captures: {t.op} has no attribute {name!r}; it has {list(known)}")
         table[t.node, name] = key
     return t
 
@@ -104,7 +105,7 @@ class Match:
     Attributes:
         node: the node that computes the result of the pattern.
         tensors: what stands for each variable and for each tensor that the pattern names.
-        attrs: the attributes that the pattern captures.
+        attrs: the attributes that the pattern captures, None where one is not given.
         inner: the nodes of the occurrence but `node`, each with the number of its uses inside of the occurrence.
         also: what stands for the further results of the pattern, in their order.
     """
@@ -177,7 +178,7 @@ class _Traced:
             for q in p.inputs:
                 if q is not None and q.node in inside and q.node not in self.shared:
                     inner[inside[q.node]] += 1
-        attrs = {key: inside[p].attrs[name] for (p, name), key in self.captured.items()}
+        attrs = {key: inside[p].attrs.get(name) for (p, name), key in self.captured.items()}
         tensors = {name: bound[p] for name, p in self.named.items()}
         return Match(node, tensors, attrs, inner, tuple(bound[p] for p in self.results[1:]))
 

@@ -2,19 +2,22 @@
 
     trainer = gc.Trainer(loss, optimizer=gc.optim.Adam(), passes=[*gc.pipelines.train, my_pass])
 
-`train` is what training steps go through, `inference` what exported models do; `debug` changes nothing, so that what
-runs is what was written, and checks the invariants of graphs.
+`train` is what training steps go through: the passes marked `before_gradient` are applied to the loss before it is
+differentiated, the others to the finished step. `inference` is what exported models go through; it fuses into operators
+of the opset that the model needs anyway. `debug` changes nothing, so that what runs is what was written, and checks the
+invariants of graphs.
 """
 
 from __future__ import annotations
 
 from graphc.ir.graph import Graph
 from passes.forms import to_inference
-from passes.manager import Pass
+from passes.fusion import fuse, fuse_forward, split_losses
+from passes.manager import Pass, before_gradient
 from passes.simplify import simplify
 from passes.verify import verify
 
-__all__ = ["check", "debug", "inference", "train"]
+__all__ = ["check", "debug", "fuse_portable", "inference", "train"]
 
 
 def check(graph: Graph) -> Graph:
@@ -23,6 +26,11 @@ def check(graph: Graph) -> Graph:
     return graph
 
 
-train: list[Pass] = [simplify]
-inference: list[Pass] = [to_inference, simplify]
+def fuse_portable(graph: Graph) -> Graph:
+    """`graph` fused into operators of the opset that it needs anyway: :func:`passes.fusion.fuse`."""
+    return fuse(graph, target="portable")
+
+
+train: list[Pass] = [before_gradient(fuse_forward), split_losses, simplify, fuse]
+inference: list[Pass] = [to_inference, simplify, fuse_portable]
 debug: list[Pass] = [check]

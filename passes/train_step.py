@@ -19,7 +19,7 @@ from passes import pipelines
 from passes.autodiff import grad
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference, updates_of
-from passes.manager import Pass, apply
+from passes.manager import BeforeGradient, Pass, apply
 from passes.names import matching
 from passes.randomness import counter_based
 from passes.updates import UpdateOptions, make_updates
@@ -77,7 +77,8 @@ def train_step(
         metrics: further scalars to report, by name.
         parameters: what to train; all trainable parameters of the loss when None.
         freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
-        passes: what the finished graphs go through; `gc.pipelines.train` when None.
+        passes: what the loss (those marked `before_gradient`) and the finished graphs go through;
+            `gc.pipelines.train` when None.
         rng: "counter" makes dropout and other random operators functions of `seed`, `step` and their place in the
             model, the same on every runtime; "runtime" leaves them to the runtime, which is faster.
         options: groups, clipping, accumulation and more: see :class:`passes.updates.UpdateOptions`.
@@ -93,8 +94,13 @@ def train_step(
     if rng not in ("counter", "runtime"):
         raise OperatorError(f"train_step: rng is {rng!r}; expected 'counter' or 'runtime'{location()}")
     trained = _trained(loss, parameters, freeze)
-    gradients = grad(loss, trained)
+    chosen = pipelines.train if passes is None else passes
+    ahead = [p for p in chosen if isinstance(p, BeforeGradient)]
     outputs = {LOSS: loss, **metrics}
+    if ahead:
+        outputs = dict(zip(outputs, apply(graph(outputs), ahead).outputs, strict=True))
+    loss = outputs[LOSS]
+    gradients = grad(loss, trained)
     feeds = [t for t in leaves(outputs.values()) if t.node.is_input]
     with inherit(loss.node.origin, "optimizer"):
         rate = input(LEARNING_RATE, (), "float32")
@@ -109,8 +115,8 @@ def train_step(
         step = counter_based(step, parameter(SEED, (), np.int64(0), dtype="int64", trainable=False), count)
     evaluation = lower_batch_norm(to_inference(evaluation))
     every = options.get("accumulate", 1)
-    chosen = pipelines.train if passes is None else passes
-    return TrainStep(apply(step, chosen), apply(evaluation, chosen), optimizer, trained, slots, averages, every)
+    after = [p for p in chosen if p not in ahead]
+    return TrainStep(apply(step, after), apply(evaluation, after), optimizer, trained, slots, averages, every)
 
 
 def _trained(loss: Tensor, parameters: Sequence[Tensor] | None, freeze: Sequence[str]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,12 @@ from graphc.nn.init import initialize
 from graphc.optim.schedule import value_at
 from graphc.serial.export import to_model
 from graphc.serial.metadata import NEXT_SUFFIX
+from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.embed_schedule import embed_schedule
 from passes.fold_batch_norm import fold_batch_norm
 from passes.forms import to_inference
+from passes.manager import Pass, apply
 from passes.train_step import LEARNING_RATE, STEP, TrainStep
 from runtimes.atomic import Replacing
 from runtimes.outputs import Outputs, as_graph
@@ -47,6 +49,7 @@ def export(
     state: State | None = None,
     *,
     opset: int | None = None,
+    passes: Sequence[Pass] | None = None,
     metadata: Mapping[str, str] | None = None,
     verify: bool = False,
 ) -> onnx.ModelProto:
@@ -63,6 +66,7 @@ def export(
         path: the file to write.
         state: the values of the parameters; further entries (a trainer's slots) are left out.
         opset: the opset to state, from 18 to 23; the lowest that the operators allow when None.
+        passes: what the graph goes through before it is written; `gc.pipelines.inference` when None.
         metadata: entries of the model's `metadata_props`.
         verify: whether to run the file in a fresh session of onnxruntime on random inputs of two batch sizes, and to
             compare with ONNX's reference evaluation.
@@ -77,6 +81,7 @@ def export(
         values = match_state(state or {}, graph)
         folded, arrays = fold_batch_norm(graph, values)
         described = {VERSION_KEY: graphc.__version__, **(metadata or {})}
+        folded = apply(folded, pipelines.inference if passes is None else passes)
         model = to_model(folded, state=arrays, opset=opset, metadata=described)
         _write(model, fresh)
         if verify:
