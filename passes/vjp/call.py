@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.functional.closure import formal
 from graphc.ir.build import apply, constant
@@ -13,7 +16,10 @@ from graphc.ir.graph import Graph, leaves, substitute
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
-from passes.vjp.registry import Contribution, Rule, selective
+from passes.randomness import is_random
+from passes.vjp.arithmetic import dropout_factor
+from passes.vjp.registry import Contribution, Rule, operand, optional, selective
+from passes.vjp.reverse import refuse_random
 
 __all__ = ["rule_of_call"]
 
@@ -50,10 +56,11 @@ class _Pulled(NamedTuple):
     arguments: list[Tensor]
 
 
-def _pull(node: Node, cotangents: Sequence[Tensor | None], wanted: Sequence[bool]) -> _Pulled:
+def _pull(
+    body: Graph, inputs: Sequence[Tensor | None], cotangents: Sequence[Tensor | None], wanted: Sequence[bool]
+) -> _Pulled:
     from passes.autodiff import pullback
 
-    body = instance(node.attrs["body"], node.inputs)
     given = [(t, g) for t, g in zip(body.outputs, cotangents, strict=True) if g is not None]
     names = Names()
     for t in body.inputs:
@@ -61,14 +68,14 @@ def _pull(node: Node, cotangents: Sequence[Tensor | None], wanted: Sequence[bool
     seeds = [formal(names.unique(f"d_{t.name or t.op.lower()}"), t.type) for t, _ in given]
     chosen = [t for t, want in zip(body.inputs, wanted, strict=True) if want]
     found = iter(pullback([t for t, _ in given], chosen, seeds))
-    arguments = [*(t for t in node.inputs if t is not None), *(g for _, g in given)]
+    arguments = [*(t for t in inputs if t is not None), *(g for _, g in given)]
     return _Pulled(list(body.inputs), seeds, [next(found) if want else None for want in wanted], arguments)
 
 
 @selective
 def _through(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Sequence[Contribution]:
     """The gradient of the body; what it shares with the body is computed once."""
-    pulled = _pull(node, cotangents, wanted)
+    pulled = _pull(instance(node.attrs["body"], node.inputs), node.inputs, cotangents, wanted)
     made = iter(
         substitute(
             [g for g in pulled.found if g is not None],
@@ -83,9 +90,13 @@ def _recomputed(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) 
     """The gradient of the body, computed from the inputs alone in a Loop of one step.
 
     Out here, the recomputed nodes would be those of the forward pass: nodes are interned, and runtimes merge equal ones
-    too. The inputs that have a gradient are the carried values of the loop: they have its dtype and shape.
+    too. The inputs that have a gradient are the carried values of the loop: they have its dtype and shape. Random
+    numbers are not drawn again: those of the forward pass (of Dropout, the mask) are inputs of the loop.
     """
-    pulled = _pull(node, cotangents, wanted)
+    drawn = _drawn(instance(node.attrs["body"], node.inputs), node.inputs)
+    pulled = _pull(
+        drawn.body, drawn.arguments, cotangents, [*wanted, *([False] * (len(drawn.arguments) - len(wanted)))]
+    )
     carried = [k for k, g in enumerate(pulled.found) if g is not None]
     if not carried:
         return []
@@ -106,3 +117,50 @@ def _recomputed(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) 
     for k, g in zip(carried, made.outputs, strict=True):
         contributions[k] = g
     return contributions
+
+
+class _Drawn(NamedTuple):
+    """A body that draws no random numbers: they are further inputs of it, for which `arguments` stand."""
+
+    body: Graph
+    arguments: list[Tensor | None]
+
+
+def _drawn(body: Graph, inputs: Sequence[Tensor | None]) -> _Drawn:
+    """`body` with what its random operators draw, applied to `inputs`, as inputs of its own."""
+    random = [node for node in body.nodes if is_random(node)]
+    refuse_random(nested for node in body.nodes for nested in _nested(node))
+    if not random:
+        return _Drawn(body, list(inputs))
+    outer = {f: t for f, t in zip(body.inputs, inputs, strict=True) if t is not None}
+    names = Names()
+    for t in body.inputs:
+        names.reserve(str(t.name))
+    replaced: dict[Tensor, Tensor] = {}
+    formals: list[Tensor] = []
+    drawn: list[Tensor] = []
+    for node in random:
+        source = node.out(1) if node.op == "Dropout" else node.out()
+        formals.append(formal(names.unique(f"{node.op.lower()}_drawn"), source.type))
+        drawn += substitute([source], outer)
+        if node.op == "Dropout":
+            replaced[node.out(1)] = formals[-1]
+            replaced[node.out()] = _masked(node, formals[-1], replaced)
+        else:
+            replaced[source] = formals[-1]
+    outputs = dict(zip(body.output_names, substitute(body.outputs, replaced), strict=True))
+    return _Drawn(Graph([*body.inputs, *formals], outputs, name=body.name), [*inputs, *drawn])
+
+
+def _masked(node: Node, mask: Tensor, replaced: Mapping[Tensor, Tensor]) -> Tensor:
+    """What a Dropout computes of its replaced inputs when it draws that mask."""
+    ratio, training = optional(node, 1), optional(node, 2)
+    assert training is not None, "a Dropout without training_mode draws nothing"
+    rate = constant(np.float32(0.5)) if ratio is None else ratio
+    x, rate, training = substitute([operand(node), rate, training], replaced)
+    dropped = x * dropout_factor(mask, 1.0 - rate, x.dtype)
+    return dropped if training.node.is_constant else F.where(training, dropped, x)
+
+
+def _nested(node: Node) -> list[Node]:
+    return [inner for value in node.attrs.values() if isinstance(value, Graph) for inner in value.nodes]

@@ -282,6 +282,43 @@ def test_a_checkpoint_inside_a_scan_is_recomputed_in_its_step() -> None:
     check_grads(gc.sum(y), [x], {"x": X.astype(np.float64)})
 
 
+def _noisy(x: gc.Tensor, *, marked: bool) -> tuple[gc.Tensor, gc.Tensor]:
+    w = gc.parameter("w", (3, 64), nn.init.Normal(std=1.0))
+
+    def block(x: gc.Tensor) -> gc.Tensor:
+        dropped = nn.functional.dropout(gc.tanh(x @ w), 0.4)
+        noise = gc.op.RandomNormalLike(dropped)
+        return gc.sin(nn.functional.dropout(dropped * noise, 0.2))
+
+    return gc.sum((gc.checkpoint(block) if marked else block)(x)), w
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_checkpoint_uses_the_random_numbers_of_the_forward_pass(marked: bool) -> None:
+    x = _x()
+    loss, _ = _noisy(x, marked=marked)
+    gradient = gc.grad(loss, x)
+    graph = inline(gc.graph([loss, gradient]))
+    assert graph.count("Dropout") == 2  # none in a body
+    assert all(not n.attrs["body"].count("Dropout") for n in graph.find("Loop"))
+    assert graph.count("RandomNormalLike") == 1
+    if marked:
+        (loop,) = graph.find("Loop")
+        assert {t.op for t in loop.inputs if t is not None} >= {"Dropout", "RandomNormalLike"}
+
+
+def test_a_trained_checkpoint_with_dropout_trains_as_without_the_mark() -> None:
+    x = _x()
+    states = []
+    for marked in (False, True):
+        loss, _ = _noisy(x, marked=marked)
+        trainer = gc.Trainer(loss, optimizer=gc.optim.SGD(0.1), seed=3)
+        for _ in range(3):
+            trainer.train_step({"x": X})
+        states.append(trainer.state["w"])
+    np.testing.assert_allclose(states[0], states[1], rtol=1e-5, atol=1e-6)
+
+
 # --- calls in graphs
 
 
