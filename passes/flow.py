@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from graphc.errors import DifferentiationError
 from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
+from graphc.ir.types import TensorType
 from passes.vjp import carries_gradient, is_differentiable, nondifferentiable, passes_gradient, receivers, rule_of
+from passes.vjp.registry import is_selective
 
 __all__ = ["Flow", "Obstacle", "barriers", "can_differentiate", "name_of"]
 
@@ -39,6 +42,8 @@ def can_differentiate(
     flow = Flow(order, [t for t in sources if is_differentiable(t)])
     found = [Obstacle(n, f"… -> {path}", "the operator has no gradient rule") for path, n in flow.without_rule(given)]
     arrives = flow.reached(given)
+    refusals = [(n, None if found else flow.refusal(n)) for n in order if n in arrives]
+    found += [Obstacle(n, f"… -> {n.op}", why) for n, why in refusals if why]
     present = set(order)
     for t in sources:
         if not is_differentiable(t):
@@ -105,6 +110,31 @@ class Flow:
                     deeper = body.flow.without_rule(body.outputs)
                     found += [(f"{node.op}.{body.name} -> {path}", below) for path, below in deeper]
         return found
+
+    def refusal(self, node: Node) -> str | None:
+        """Why control flow that takes or gives sequences or optionals has no gradient, None when it has.
+
+        Which of them have one depends on what the steps do with them; so the gradient is tried on stand-ins.
+        """
+        if not self._holds_sequences(node):
+            return None
+        rule = rule_of(node)
+        assert rule is not None, node.op
+        cotangents = [t if carries_gradient(t.type) else None for t in node.outputs]
+        wanted = [t is not None and self.leads_to_wrt(t) for t in receivers(node)]
+        try:
+            rule(node, *cotangents, **({"wanted": wanted} if is_selective(rule) else {}))
+        except DifferentiationError as error:
+            return str(error)
+        return None
+
+    def _holds_sequences(self, node: Node) -> bool:
+        """Whether control flow, or some inside of it, takes or gives what is no tensor."""
+        values = [*(t for t in node.inputs if t is not None and self.leads_to_wrt(t)), *node.outputs]
+        return node in self.inner and (
+            not all(isinstance(t.type, TensorType) for t in values)
+            or any(body.flow._holds_sequences(n) for body in self.inner[node] for n in body.flow.inner)
+        )
 
 
 class Inner(NamedTuple):

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from graphc.errors import GraphcError, VerificationError
+from graphc.inference.sequence import element_of
 from graphc.ir import build, dims
 from graphc.ir.collector import collector_paused
 from graphc.ir.graph import Graph, topological
@@ -410,8 +411,10 @@ def _outputs(node: Node) -> tuple[Tensor, ...]:
 
 
 def _compatible(old: Type, new: Type) -> bool:
-    if old == new or not isinstance(old, TensorType) or not isinstance(new, TensorType):
-        return old == new
+    if old == new:
+        return True
+    if not isinstance(old, TensorType) or not isinstance(new, TensorType):
+        return type(old) is type(new) and _compatible(element_of(old), element_of(new))
     if old.dtype is not new.dtype:
         return False
     if old.shape is None or new.shape is None:

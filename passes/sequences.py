@@ -25,6 +25,7 @@ __all__ = [
     "Cotangent",
     "Partial",
     "accumulate",
+    "add",
     "construct",
     "element",
     "elements",
@@ -185,12 +186,14 @@ def accumulate(present: Cotangent | None, given: Tensor | At) -> Cotangent:
         before = total.parts.get(given.position)
         total.parts[given.position] = given.value if before is None else F.add(before, given.value)
     else:
-        total.whole = given if total.whole is None else _sum(total.whole, given)
+        total.whole = given if total.whole is None else add(total.whole, given)
     return total
 
 
-def _sum(a: Tensor, b: Tensor) -> Tensor:
-    """The sums of the elements of two sequences of equal lengths."""
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of two tensors, or the sums of the elements of two sequences of equal lengths."""
+    if isinstance(a.type, TensorType):
+        return F.add(a, b)
     left, right = elements(a), elements(b)
     if left is None or right is None:
         return mapped(F.add, a, b)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from onnx.reference.op_run import OpRun
 
 __all__ = ["SEQUENCE_OPERATORS"]
@@ -18,13 +19,32 @@ class Optional(OpRun):  # type: ignore[misc]
         return (value,)
 
 
+class SequenceAt(OpRun):  # type: ignore[misc]
+    """onnx's own takes no position that is a vector of one element, as the number of an iteration is to it."""
+
+    op_domain = ""
+
+    def _run(self, sequence: Any, position: Any) -> tuple[Any]:
+        return (sequence[np.asarray(position).item()],)
+
+
+class SequenceErase(OpRun):  # type: ignore[misc]
+    """As SequenceAt."""
+
+    op_domain = ""
+
+    def _run(self, sequence: Any, position: Any = None) -> tuple[list[Any]]:
+        place = range(len(sequence))[-1 if position is None else np.asarray(position).item()]
+        return ([*sequence[:place], *sequence[place + 1 :]],)
+
+
 class SequenceInsert(OpRun):  # type: ignore[misc]
     """onnx's own takes the position after the last element for the first, and fails for an empty sequence."""
 
     op_domain = ""
 
     def _run(self, sequence: Any, value: Any, position: Any = None) -> tuple[list[Any]]:
-        place = len(sequence) if position is None else int(position)
+        place = len(sequence) if position is None else np.asarray(position).item()
         place += len(sequence) if place < 0 else 0
         return ([*sequence[:place], value, *sequence[place:]],)
 
@@ -44,5 +64,5 @@ class SequenceMap(OpRun):  # type: ignore[misc]
         return tuple(results)
 
 
-SEQUENCE_OPERATORS: list[type] = [Optional, SequenceInsert, SequenceMap]
+SEQUENCE_OPERATORS: list[type] = [Optional, SequenceAt, SequenceErase, SequenceInsert, SequenceMap]
 """What replaces onnx's own."""

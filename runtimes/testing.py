@@ -22,7 +22,7 @@ from graphc.ir.graph import Graph, first_difference, graph, leaves, substitute, 
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.schema import spec
-from graphc.ir.types import TensorType, as_dtype
+from graphc.ir.types import TensorType, Type, as_dtype
 from passes.autodiff import vjp
 from passes.vjp.function_body import expand, has_body
 from passes.vjp.recurrent import lower
@@ -292,15 +292,22 @@ def _acceptable(node: Node, position: int, t: Tensor) -> Tensor:
     return cast(t, "float32") if is_double and "tensor(double)" not in types else t
 
 
+def _type_in_float64(t: Type) -> Type:
+    if isinstance(t, TensorType):
+        return TensorType(as_dtype("float64") if t.dtype.is_float else t.dtype, t.shape)
+    return type(t)(_type_in_float64(t.element))
+
+
 def _node_in_float64(node: Node, mapped: Mapping[Tensor, Tensor]) -> Node:
     double = as_dtype("float64")
     if node.is_leaf:
-        t = node.out().tensor_type
-        return leaf(INPUT, str(node.out().name), TensorType(double if t.dtype.is_float else t.dtype, t.shape), {}).node
+        return leaf(INPUT, str(node.out().name), _type_in_float64(node.out().type), {}).node
     if node.is_constant:
         value = node.attrs["value"]
         return constant(value.array, double).node if value.dtype.is_float else node
     attrs = dict(node.attrs)
+    if node.op == "SequenceEmpty":
+        attrs.setdefault("dtype", as_dtype("float32").code)
     for name in ("to", "dtype"):
         if name in attrs and as_dtype(attrs[name]).is_float:
             attrs[name] = double.code

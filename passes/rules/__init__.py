@@ -13,13 +13,14 @@ from passes.rules import (
     linalg,
     logic,
     reduction,
+    sequence,
     signs,
     views,
 )
 
 __all__ = ["all_rules"]
 
-_FAMILIES = (arithmetic, factors, signs, logic, conversion, views, layout, broadcasting, reduction, linalg)
+_FAMILIES = (arithmetic, factors, signs, logic, conversion, views, layout, broadcasting, reduction, linalg, sequence)
 
 
 def all_rules(*, fast_math: bool = False) -> list[Rule]:

@@ -14,10 +14,12 @@ from graphc.functional.closure import formal
 from graphc.ir.build import apply
 from graphc.ir.graph import Graph, leaves, topological
 from graphc.ir.node import Node, Tensor
+from graphc.ir.types import OptionalType, SequenceType
 from graphc.serial.names import Names
 from passes.autodiff import pullback
 from passes.iteration import Iteration, Slices, iteration_of, run_loop, run_scan
-from passes.vjp.registry import Contribution, is_differentiable, vjp
+from passes.sequences import zeros
+from passes.vjp.registry import Contribution, carries_gradient, vjp
 from passes.vjp.reverse import refuse_random, reverse
 
 # --- If -----------------------------------------------------------------------------------------------------------
@@ -28,8 +30,8 @@ def _if(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Seque
     """An If with the same condition. Each branch recomputes what it needs, and pulls the cotangents back."""
     condition, *captured = node.inputs
     chosen = [position for position, want in enumerate(wanted[1:]) if want]
-    _require_tensors(node, [captured[p] for p in chosen])
-    _require_tensors(node, [t for t, g in zip(node.outputs, cotangents, strict=True) if g is not None])
+    _refuse_optionals(node, [captured[p] for p in chosen])
+    _refuse_optionals(node, [t for t, g in zip(node.outputs, cotangents, strict=True) if g is not None])
     branches = {key: node.attrs[key] for key in ("then_branch", "else_branch")}
     pulled = {key: _pull_branch(branch, cotangents, chosen) for key, branch in branches.items()}
     reached = [k for k in range(len(chosen)) if any(found[k] is not None for _, found in pulled.values())]
@@ -39,7 +41,7 @@ def _if(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Seque
     bodies: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
     used: set[int] = set()
     for key, (inputs, found) in pulled.items():
-        outputs = [F.zeros_like(inputs[chosen[k]]) if (g := found[k]) is None else g for k in reached]
+        outputs = [zeros(inputs[chosen[k]]) if (g := found[k]) is None else g for k in reached]
         refuse_random(topological(outputs))
         bodies[key] = inputs, outputs
         read = set(leaves(outputs))
@@ -65,12 +67,12 @@ def _pull_branch(
     return [*branch.inputs, *seeds], pullback(outputs, [branch.inputs[p] for p in chosen], seeds)
 
 
-def _require_tensors(node: Node, values: Sequence[Tensor | None]) -> None:
+def _refuse_optionals(node: Node, values: Sequence[Tensor | None]) -> None:
     for t in values:
-        if t is not None and not is_differentiable(t):
+        if t is not None and isinstance(t.type, OptionalType):
             raise DifferentiationError(
                 f"grad: {node.op} [{node.origin}] takes or gives {t.type}; through control flow, gradients pass "
-                "tensors only"
+                "tensors and sequences only. Take what it holds out before, by OptionalGetElement."
             )
 
 
@@ -88,7 +90,10 @@ def _iteration(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -
         return [*known.values(), *_stacked(node, missing)]
 
     flags = dict(zip(node.attrs["body"].inputs, wanted, strict=True))
-    run = run_scan if node.op == "Scan" or _runs(node) else run_loop
+    taken = [*(c for c in it.captured if flags[c]), *(s.item for s in it.states if carries_gradient(s.item.type))]
+    _refuse_optionals(node, taken)
+    sequences = any(isinstance(t.type, SequenceType) for t in taken)  # whose cotangents a Scan cannot carry
+    run = run_loop if sequences or (node.op == "Loop" and not _runs(node)) else run_scan
     found = reverse(it, cotangents[:count], cotangents[count:], flags.__getitem__, before, run)
     counters = [None] * len(it.counters)
     return [*counters, *found.first, *found.slices, *(found.captured.get(c) for c in it.captured)]

@@ -23,10 +23,11 @@ from graphc.ir import dims
 from graphc.ir.build import rebuild
 from graphc.ir.graph import Graph, leaves, substitute, topological
 from graphc.ir.node import Node, Tensor
-from graphc.ir.types import TensorType
+from graphc.ir.types import SequenceType, TensorType
 from graphc.serial.names import Names
 from passes.autodiff import pullback, reached_from
 from passes.iteration import Iteration, Result, Run, Slices, State
+from passes.sequences import add, zeros
 from passes.vjp.registry import carries_gradient, is_differentiable, operand
 
 __all__ = ["Before", "Cotangents", "refuse_random", "reverse"]
@@ -114,9 +115,9 @@ class _Step:
         outputs = _without_gemm(it.outputs)
         closed = close(outputs, varying(outputs, it.items, since=1).__contains__, self.names)
         self.fixed = dict(zip(closed.inner, closed.captured, strict=True))
-        self.captured = [c for c in it.captured if is_differentiable(c) and wanted(c)]
+        self.captured = [c for c in it.captured if carries_gradient(c.type) and wanted(c)]
         leads = reached_from(closed.captured, self.captured)
-        self.vary = {t for t, lead in zip(closed.inner, leads, strict=True) if lead and is_differentiable(t)}
+        self.vary = {t for t, lead in zip(closed.inner, leads, strict=True) if lead and carries_gradient(t.type)}
 
         read_whole = {s.item for s in it.slices if s.axis == 0}
         hoisted = [p for p in _products(closed.outputs, self.fixed) if p.factor in read_whole]
@@ -179,6 +180,7 @@ class _Sweep:
         expressions = [*step.found.values(), *computed]
         nodes = set(topological(expressions))
         refuse_random(nodes)
+        _refuse_reading([s for s in it.states if s.item.node in nodes])
         of_states = [p for p in self.products if p.factor in states and p.value.node in nodes]
         ready = {p.value: formal(step.names.unique("product"), p.value.type) for p in of_states}
         expressions = substitute(expressions, ready)
@@ -203,15 +205,17 @@ class _Sweep:
             g = given[position]
             if position < len(it.states):
                 old = it.states[position]
-                first = F.zeros_like(old.first) if g is None else g
-                states[old.item] = State(seed, first, found.get(old.item, F.zeros_like(seed)))
+                if isinstance(seed.type, SequenceType) and (g is None or old.item not in found):
+                    _refuse_reading([old])  # its length changes, so that there are no zeros in place of a cotangent
+                first = zeros(old.first) if g is None else g
+                states[old.item] = State(seed, first, found[old.item] if old.item in found else zeros(seed))
             elif g is not None:
                 result = it.results[position - len(it.states)]
                 inputs.append(Slices(seed, g, result.axis, result.backward))
         for t in step.summed:
             if t in found:
                 total = formal(step.names.unique("sum"), t.type)
-                states[t] = State(total, F.zeros_like(self.fixed[t]), total + found[t])
+                states[t] = State(total, zeros(self.fixed[t]), add(total, found[t]))
         results = {t: self._like(t, found[t]) for t in step.slices if t in found}
         for p in self.products:  # stacked as its factor is: in the order of the steps, if only a step computes that
             g, computed = found[p.value], p.factor in self.factors
@@ -256,15 +260,23 @@ class _Sweep:
         return Cotangents([arrived.get(s.item) for s in it.states], [arrived.get(s.item) for s in it.slices], captured)
 
 
+def _refuse_reading(states: Iterable[State]) -> None:
+    """Raise DifferentiationError for a sequence that the steps of a loop do more with than append to it."""
+    for state in states:
+        if isinstance(state.item.type, SequenceType):
+            raise DifferentiationError(
+                f"grad: a loop carries the state {state.item.name!r} of type {state.item.type} "
+                f"[{state.following.node.origin}], and its steps do more than append to it; gradients cannot recompute "
+                "it. Write into a tensor of fixed size instead, or stack results of the steps."
+            )
+
+
 def _stackable(state: State) -> Tensor:
-    """The item of a state that gradients pass through, which must be a tensor of one shape."""
+    """The item of a state that gradients pass through: a sequence, or a tensor of one shape."""
     item, following = state.item.type, state.following.type
     where = f"[{state.following.node.origin}]"
     if not isinstance(item, TensorType) or not isinstance(following, TensorType):
-        raise DifferentiationError(
-            f"grad: a loop carries the state {state.item.name!r} of type {item} {where}; gradients pass through states "
-            "that are tensors only. Write into a tensor of fixed size instead, or stack results of the steps."
-        )
+        return state.item
     if item.shape is not None and following.shape is not None and _differ(item.shape, following.shape):
         raise DifferentiationError(
             f"grad: a loop carries the state {state.item.name!r}, which is {item} before a step and {following} after "

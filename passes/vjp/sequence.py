@@ -17,6 +17,7 @@ from graphc.serial.names import Names
 from passes import sequences
 from passes.autodiff import pullback
 from passes.sequences import At
+from passes.unbroadcast import reshape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp
 from passes.vjp.reverse import refuse_random
 
@@ -24,8 +25,8 @@ from passes.vjp.reverse import refuse_random
 @vjp("SequenceConstruct")
 def _construct(node: Node, g: Tensor) -> Sequence[Contribution]:
     return [
-        lambda place=place: sequences.element(g, constant(np.int64(place)))  # type: ignore[misc]
-        for place in range(len(node.inputs))
+        lambda t=t, place=place: reshape_like(sequences.element(g, constant(np.int64(place))), t)  # type: ignore[misc]
+        for place, t in enumerate(node.inputs)
     ]
 
 
@@ -37,10 +38,12 @@ def _at(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("SequenceInsert")
 def _insert(node: Node, g: Tensor) -> Sequence[Contribution]:
-    count = sequences.length(operand(node))
     position = optional(node, 2)
-    place = count if position is None else sequences.within(position, count)
-    return lambda: sequences.erase(g, place), lambda: sequences.element(g, place)
+    if position is None:  # at the end: `g` alone tells where that is, as a loop that collects its results needs
+        place = constant(np.int64(-1))
+    else:
+        place = sequences.within(position, sequences.length(operand(node)))
+    return lambda: sequences.erase(g, place), lambda: reshape_like(sequences.element(g, place), operand(node, 1))
 
 
 @vjp("SequenceErase")
@@ -110,8 +113,8 @@ def _map(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -> Sequ
     outputs = [g for _, g in reached]
     refuse_random(topological(outputs))
     read = set(leaves(outputs))
-    formals = [*body.inputs, *seeds]
-    values = [*node.inputs, *(g for _, g in used)]
+    formals = [*seeds, *body.inputs]
+    values = [*(g for _, g in used), *node.inputs]
     kept = [position for position, t in enumerate(formals) if position == 0 or t in read]
     attrs = {"body": Graph([formals[k] for k in kept], outputs, name="each")}
     made = apply("SequenceMap", [values[k] for k in kept], attrs)
