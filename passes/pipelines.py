@@ -13,6 +13,7 @@ from __future__ import annotations
 from graphc.ir.graph import Graph
 from passes.forms import to_inference
 from passes.fusion import fuse, fuse_forward, split_losses
+from passes.lowering.convolution import lower_convolutions
 from passes.manager import Pass, before_gradient
 from passes.simplify import simplify
 from passes.verify import verify
@@ -31,6 +32,6 @@ def fuse_portable(graph: Graph) -> Graph:
     return fuse(graph, target="portable")
 
 
-train: list[Pass] = [before_gradient(fuse_forward), split_losses, simplify, fuse]
+train: list[Pass] = [before_gradient(fuse_forward), split_losses, lower_convolutions, simplify, fuse]
 inference: list[Pass] = [to_inference, simplify, fuse_portable]
 debug: list[Pass] = [check]

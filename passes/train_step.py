@@ -19,6 +19,7 @@ from passes import pipelines
 from passes.autodiff import grad
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference, updates_of
+from passes.lowering.convolution import is_gradient_call
 from passes.manager import BeforeGradient, Pass, apply
 from passes.names import matching
 from passes.randomness import counter_based
@@ -110,7 +111,9 @@ def train_step(
         )
     updates |= updates_of(inline_tensors(list(outputs.values())))
     evaluation = inline(graph(outputs, name="evaluation"))
-    step = lower_batch_norm(inline(graph(outputs, [*feeds, rate], updates=updates, name="train_step")))
+    step = lower_batch_norm(
+        inline(graph(outputs, [*feeds, rate], updates=updates, name="train_step"), is_gradient_call)
+    )
     if rng == "counter":
         step = counter_based(step, parameter(SEED, (), np.int64(0), dtype="int64", trainable=False), count)
     evaluation = lower_batch_norm(to_inference(evaluation))

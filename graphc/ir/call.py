@@ -14,7 +14,7 @@ Calls matter to differentiation alone. Exports, and whatever else runs a graph, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from graphc.errors import GraphError
 from graphc.ir import build
@@ -58,13 +58,14 @@ def result_types(body: Graph, inputs: Sequence[Tensor | None]) -> tuple[Type, ..
     return tuple(t.type for t in instance(body, inputs).outputs)
 
 
-def inline(graph: Graph) -> Graph:
+def inline(graph: Graph, keep: Callable[[Node], bool] | None = None) -> Graph:
     """`graph` with the body of every call in its place, also in the bodies of If, Loop and Scan.
 
-    The graph itself when there is no call. Gradients taken of the result are those of the bodies: differentiate first.
+    Calls for which `keep` is true stay. The graph itself when there is no call. Gradients taken of the result are those
+    of the bodies: differentiate first.
     """
     old = (*graph.outputs, *graph.updates.values())
-    new = _inlined(old, graph.nodes)
+    new = _inlined(old, graph.nodes, keep)
     if new is None:
         return graph
     count = len(graph.outputs)
@@ -74,26 +75,29 @@ def inline(graph: Graph) -> Graph:
 
 def inline_tensors(outputs: Sequence[Tensor]) -> list[Tensor]:
     """The tensors that replace `outputs`, as :func:`inline` does for the outputs of a graph."""
-    return _inlined(outputs, topological(outputs)) or list(outputs)
+    return _inlined(outputs, topological(outputs), None) or list(outputs)
 
 
-def _inlined(outputs: Sequence[Tensor], order: Sequence[Node]) -> list[Tensor] | None:
+def _inlined(
+    outputs: Sequence[Tensor], order: Sequence[Node], keep: Callable[[Node], bool] | None
+) -> list[Tensor] | None:
     """`outputs` without calls; None when there are none in `order`, the nodes below."""
     bodies: dict[Node, Mapping[str, object]] = {}
+    expanded: set[Node] = set()
     for node in order:
-        if node.is_call:
-            bodies[node] = {}
+        if node.is_call and not (keep is not None and keep(node)):
+            expanded.add(node)
         elif any(isinstance(value, Graph) for value in node.attrs.values()):
-            attrs = {name: inline(v) if isinstance(v, Graph) else v for name, v in node.attrs.items()}
+            attrs = {name: inline(v, keep) if isinstance(v, Graph) else v for name, v in node.attrs.items()}
             if any(attrs[name] is not value for name, value in node.attrs.items()):
                 bodies[node] = attrs
-    if not bodies:
+    if not bodies and not expanded:
         return None
     made: dict[Tensor, Tensor] = {}
     for node in order:
         inputs = tuple([None if t is None else made.get(t, t) for t in node.inputs])
-        if node.is_call:
-            body = inline(node.attrs["body"])
+        if node in expanded:
+            body = inline(node.attrs["body"], keep)
             given = {f: t for f, t in zip(body.inputs, inputs, strict=True) if t is not None}
             results = substitute(body.outputs, given)
         elif node in bodies:

@@ -1,1 +1,1 @@
-"""Lowering: operations without an operator, in the standard form that runs best."""
+"""Lowering: operations without an operator of their own, in the standard form that runs best on a provider."""

@@ -3,7 +3,7 @@
 The time of a form is a sum over what it does: operators started, elements copied (in how many contiguous runs, or one
 by one where strided), floating-point operations of matrix products at the efficiency of their shape, and so on
 (:class:`Work`). Each has a price for each provider. Those of the CPU are fitted to measured times of 25 layers, those
-of LeNet, ResNet-18 and ResNet-50 among them, two threads: the form chosen took 4 % longer than the best one (geometric
+of LeNet, ResNet-18 and ResNet-50 among them, two threads: the form chosen took 6 % longer than the best one (geometric
 mean; at worst 1.7 times as long, where both take under 2 ms). The model tells forms apart; it does not predict times.
 """
 
@@ -36,11 +36,8 @@ class Work:
         strided: elements copied one by one.
         joined: elements copied by concatenation.
         flops: operations of matrix products, over the efficiency of their shape.
-        packed: elements that a product brings into the layout of its kernel first.
-        products: matrix products in batches.
         reduced: elements summed up over the batch.
         unrolled: elements that a convolution copies into columns.
-        reread: elements of the kernel that a convolution reads again for each image.
     """
 
     operators: float = 0.0
@@ -49,11 +46,8 @@ class Work:
     strided: float = 0.0
     joined: float = 0.0
     flops: float = 0.0
-    packed: float = 0.0
-    products: float = 0.0
     reduced: float = 0.0
     unrolled: float = 0.0
-    reread: float = 0.0
 
     def __add__(self, other: Work) -> Work:
         return Work(*[getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)])
@@ -64,14 +58,12 @@ class Work:
 
 
 def sizes_of(t: Tensor, default: int = DEFAULT_SIZE) -> tuple[int, ...]:
-    """The shape of `t`, symbolic sizes taken for `default`."""
-    return tuple([_size(d, default) for d in t.shape])
+    """The shape of `t`, symbolic sizes taken for `default`, and none for less than 1."""
+    return tuple([max(_size(d, default), 1) for d in t.shape])
 
 
 def _size(d: Dim, default: int) -> int:
-    if isinstance(d, int):
-        return d
-    return max(int(d.subs(dict.fromkeys(d.free_symbols, default))), 1)
+    return d if isinstance(d, int) else int(d.subs(dict.fromkeys(d.free_symbols, default)))
 
 
 def cheapest(what: WeightGradient, x: Tensor, g: Tensor, provider: str = "cpu", default: int = DEFAULT_SIZE) -> str:
@@ -92,11 +84,9 @@ def work_of(what: WeightGradient, form: str, x: tuple[int, ...], g: tuple[int, .
     transposing = Work(operators=2, copied=data + cotangent, runs=(data + cotangent) / places)
     if form == "swapped_convolution":
         turned = Work(operators=4, copied=batch * channels * int(np.prod(x[2:])) + cotangent)
-        columns_ = columns * what.groups * batch * places * taps
         return turned + Work(
             flops=2.0 * cotangent * columns * taps / _efficiency(rows, taps),
-            unrolled=columns_ / what.window.kernel[-1],
-            reread=columns * cotangent,
+            unrolled=result * taps / what.window.kernel[-1],
         )
     slices = _slices(what, result, g[-1])
     batched = form.startswith("batched")
@@ -130,8 +120,6 @@ def _product(what: WeightGradient, batch: int, rows: int, inner: int, width: int
     work = Work(
         operators=2,
         flops=2.0 * count * rows * inner * width / _efficiency(rows, width),
-        packed=float(count * inner * width),
-        products=count,
     )
     return work + Work(operators=1, reduced=count * rows * width) if batch > 1 else work
 
@@ -148,13 +136,11 @@ def _times(work: Work, count: int) -> Work:
 PRICES: Mapping[str, Work] = MappingProxyType(
     {
         "cpu": Work(
-            operators=1544.0, copied=0.3776, runs=1.725, strided=1.604, joined=0.7462, flops=0.0074, packed=0.0321,
-            products=217.8, reduced=0.5381, unrolled=5.938, reread=0.1262,
+            operators=6900.0, copied=0.48, runs=6.6, strided=1.5, joined=1.1, flops=0.0059, reduced=1.1, unrolled=9.1
         ),
         "cuda": Work(
-            operators=6000.0, copied=0.005, runs=0.0, strided=0.01, joined=0.005, flops=0.00008, packed=0.0,
-            products=10.0, reduced=0.003, unrolled=0.02, reread=0.004,
+            operators=6000.0, copied=0.005, strided=0.01, joined=0.005, flops=0.00008, reduced=0.003, unrolled=0.02
         ),
     }
-)  # fmt: skip
-"""Nanoseconds by provider. Those of CUDA are estimates from bandwidth and peak speed; `autotune` measures."""
+)
+"""Nanoseconds by provider. Those of CUDA are estimates from bandwidth and peak speed, not measured."""
