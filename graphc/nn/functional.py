@@ -32,7 +32,16 @@ from graphc.functional.linalg import gemm
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.nn.batchnorm import batch_norm
+from graphc.nn.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from graphc.nn.dropout import dropout, dropout1d, dropout2d, dropout3d
+from graphc.nn.embedding import embedding
 from graphc.nn.loss_functions import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -49,12 +58,19 @@ __all__ = [
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
     "cross_entropy",
     "dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
     "elu",
+    "embedding",
     "gelu",
     "hardsigmoid",
     "hardswish",

@@ -1,0 +1,268 @@
+"""Normalization of each sample: over its features, its channels, or groups of channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from graphc import functional as F
+from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.ir import dims
+from graphc.ir.build import apply, constant
+from graphc.ir.node import Tensor
+from graphc.ir.origin import location
+from graphc.ir.types import as_dtype
+from graphc.nn import init
+from graphc.nn.module import Module
+
+__all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "RMSNorm"]
+
+
+class _Affine(Module):
+    """What the layers below share: an optional scale `weight` and shift `bias` of one shape."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+
+    def _make(self, shape: tuple[int, ...], dtype: object, weight: bool, bias: bool) -> None:
+        self.dtype = as_dtype(dtype)
+        self._shape = shape
+        if weight:
+            self.parameter("weight", shape, init.Ones(), dtype=self.dtype)
+        else:
+            self.weight = None
+        if bias:
+            self.parameter("bias", shape, init.Zeros(), dtype=self.dtype)
+        else:
+            self.bias = None
+
+    def _scale(self) -> Tensor:
+        return constant(np.ones(self._shape), self.dtype) if self.weight is None else self.weight
+
+    def _shift(self) -> Tensor:
+        return constant(np.zeros(self._shape), self.dtype) if self.bias is None else self.bias
+
+    def _checked(self, given: Any) -> Tensor:
+        x = F.as_tensor(given)
+        if x.dtype is not self.dtype:
+            raise DTypeError(
+                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
+                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
+            )
+        return x
+
+
+def _shape_of(title: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
+        raise OperatorError(
+            f"{title}: normalized_shape is {normalized_shape!r}; expected the sizes of the last axes{location()}"
+        )
+    return shape
+
+
+def _check_last(layer: _Affine, x: Tensor, shape: tuple[int, ...]) -> None:
+    if x.ndim < len(shape) or any(map(dims.provably_different, x.shape[-len(shape) :], shape)):
+        raise ShapeError(
+            f"{layer._title()}: the input is {x.type}; expected last axes of {', '.join(map(str, shape))}{location()}"
+        )
+
+
+class LayerNorm(_Affine):
+    """`(x - mean) / sqrt(var + eps) * weight + bias`, over the last axes of each sample (Ba et al. 2016).
+
+    Statistics of half precision data are computed in float32 (ONNX LayerNormalization).
+
+    Args:
+        normalized_shape: the sizes of the last axes, one or several; `weight` and `bias` have this shape.
+        eps: added to the variance.
+        elementwise_affine: whether to have `weight` and `bias`.
+        bias: whether to have `bias`.
+        dtype: that of the parameters and of the input.
+        name: see :mod:`graphc.nn.module`.
+
+    Raises:
+        OperatorError: `normalized_shape` holds no sizes.
+        ShapeError: an input whose last axes are others.
+        DTypeError: an input of another dtype.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.normalized_shape = _shape_of("LayerNorm", normalized_shape)
+        self.eps = eps
+        self._make(self.normalized_shape, dtype, elementwise_affine, elementwise_affine and bias)
+
+    def forward(self, x: Any) -> Tensor:
+        """The normalized data."""
+        x = self._checked(x)
+        _check_last(self, x, self.normalized_shape)
+        attrs = {"axis": -len(self.normalized_shape), "epsilon": self.eps}
+        return apply("LayerNormalization", (x, self._scale(), self.bias), attrs).out()
+
+    def extra_repr(self) -> str:
+        """The sizes and options."""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
+
+
+class RMSNorm(_Affine):
+    """`x / sqrt(mean(x²) + eps) * weight`, over the last axes of each sample (Zhang and Sennrich 2019).
+
+    Arguments and errors are those of :class:`LayerNorm`, without a bias; an `eps` of None is the machine epsilon of the
+    dtype, as in PyTorch. ONNX RMSNormalization.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        self.normalized_shape = _shape_of("RMSNorm", normalized_shape)
+        self._make(self.normalized_shape, dtype, elementwise_affine, False)
+        digits = {"float16": 10, "bfloat16": 7, "float64": 52}.get(self.dtype.name, 23)
+        self.eps = 2.0**-digits if eps is None else eps
+
+    def forward(self, x: Any) -> Tensor:
+        """The normalized data."""
+        x = self._checked(x)
+        _check_last(self, x, self.normalized_shape)
+        attrs = {"axis": -len(self.normalized_shape), "epsilon": self.eps}
+        return apply("RMSNormalization", (x, self._scale()), attrs).out()
+
+    def extra_repr(self) -> str:
+        """The sizes and options."""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
+
+
+class GroupNorm(_Affine):
+    """Normalizes each of `num_groups` groups of channels of each sample of (N, C, ...) (Wu and He 2018).
+
+    `weight` and `bias` have the shape (C,) (ONNX GroupNormalization).
+
+    Args:
+        num_groups: how many groups; it divides the number of channels.
+        num_channels: the number of channels C.
+        eps: added to the variance.
+        affine: whether to have `weight` and `bias`.
+        dtype: that of the parameters and of the input.
+        name: see :mod:`graphc.nn.module`.
+
+    Raises:
+        OperatorError: num_channels is no multiple of num_groups.
+        ShapeError: an input with another number of channels.
+        DTypeError: an input of another dtype.
+    """
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        *,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
+            raise OperatorError(
+                f"GroupNorm: num_channels is {num_channels}; expected a multiple of num_groups={num_groups}{location()}"
+            )
+        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
+        self._make((num_channels,), dtype, affine, affine)
+
+    def forward(self, x: Any) -> Tensor:
+        """The normalized data."""
+        x = self._checked(x)
+        if x.ndim < 2 or dims.provably_different(x.shape[1], self.num_channels):
+            raise ShapeError(
+                f"{self._title()}: the input is {x.type}; expected {self.num_channels} channels in axis 1{location()}"
+            )
+        attrs = {"num_groups": self.num_groups, "epsilon": self.eps}
+        return apply("GroupNormalization", (x, self._scale(), self._shift()), attrs).out()
+
+    def extra_repr(self) -> str:
+        """The sizes and options."""
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.weight is not None}"
+
+
+class _InstanceNorm(_Affine):
+    rank: ClassVar[int]
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        *,
+        affine: bool = False,
+        dtype: object = "float32",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name)
+        if isinstance(num_features, bool) or not isinstance(num_features, int) or num_features < 1:
+            raise OperatorError(
+                f"{type(self).__name__}: num_features is {num_features!r}; expected a positive integer{location()}"
+            )
+        self.num_features, self.eps = num_features, eps
+        self._make((num_features,), dtype, affine, affine)
+
+    def forward(self, x: Any) -> Tensor:
+        """The normalized data."""
+        x = self._checked(x)
+        if x.ndim != self.rank + 2 or dims.provably_different(x.shape[1], self.num_features):
+            raise ShapeError(
+                f"{self._title()}: the input is {x.type}; expected {self.rank + 2} axes, and {self.num_features} "
+                f"channels in axis 1{location()}"
+            )
+        return apply("InstanceNormalization", (x, self._scale(), self._shift()), {"epsilon": self.eps}).out()
+
+    def extra_repr(self) -> str:
+        """The sizes and options."""
+        return f"{self.num_features}, eps={self.eps}, affine={self.weight is not None}"
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """Normalizes each channel of each sample of (N, C, L); see :class:`InstanceNorm2d`."""
+
+    rank = 1
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """Normalizes each channel of each sample of (N, C, H, W) (Ulyanov et al. 2016). ONNX InstanceNormalization.
+
+    Args:
+        num_features: the number of channels C.
+        eps: added to the variance.
+        affine: whether to have `weight` and `bias`, of shape (C,).
+        dtype: that of the parameters and of the input.
+        name: see :mod:`graphc.nn.module`.
+
+    Raises:
+        OperatorError: num_features is no positive integer.
+        ShapeError: an input of another rank or number of channels.
+        DTypeError: an input of another dtype.
+    """
+
+    rank = 2
+
+
+class InstanceNorm3d(_InstanceNorm):
+    """Normalizes each channel of each sample of (N, C, D, H, W); see :class:`InstanceNorm2d`."""
+
+    rank = 3

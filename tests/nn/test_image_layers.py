@@ -1,0 +1,160 @@
+"""Convolution and pooling layers: sizes, graphs, names, errors. Values are compared with PyTorch's in tests/oracle."""
+
+import numpy as np
+import pytest
+
+import graphc as gc
+from graphc import nn
+from graphc.ir.build import apply
+
+X = gc.input("x", ("n", 4, 9, 10))
+
+
+def signal(rank: int, channels: object = 4) -> gc.Tensor:
+    return gc.input("x", ("n", channels, *[9] * rank))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv2d(4, 6, 3),
+        lambda: nn.Conv2d(6, 3),
+        lambda: nn.Conv2d(6, kernel_size=3),
+        lambda: nn.Conv2d(4, 6, kernel_size=(3, 3)),
+        lambda: nn.Conv2d(in_channels=4, out_channels=6, kernel_size=3),
+        lambda: nn.Conv2d(out_channels=6, kernel_size=3),
+        lambda: nn.Conv2d(3, out_channels=6),
+    ],
+)
+def test_sizes_of_a_convolution_are_given_or_inferred(make) -> None:
+    layer = make()
+    y = layer(X)
+    assert (layer.in_channels, layer.out_channels, layer.kernel_size) == (4, 6, (3, 3))
+    assert y == apply("Conv", (X, layer.weight, layer.bias)).out()
+    assert y.shape == (X.shape[0], 6, 7, 8)
+
+
+def test_weights_have_pytorchs_layouts() -> None:
+    assert nn.Conv2d(4, 6, (2, 3), groups=2).weight.shape == (6, 2, 2, 3)
+    assert nn.ConvTranspose2d(4, 6, (2, 3), groups=2).weight.shape == (4, 3, 2, 3)
+    assert nn.Conv2d(4, 6, 3).state_names() == ["weight", "bias"]
+    assert nn.Conv2d(4, 6, 3, bias=False).state_names() == ["weight"]
+
+
+def test_initializers_can_be_chosen() -> None:
+    layer = nn.Conv1d(2, 3, 1, weight_init=nn.init.Ones(), bias_init=[1.0, 2.0, 3.0])
+    y = gc.evaluate(layer(gc.input("x", ("n", 2, 2))), {"x": np.ones((1, 2, 2), np.float32)})
+    np.testing.assert_array_equal(y, [[[3, 3], [4, 4], [5, 5]]])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Conv2d(),
+        lambda: nn.Conv2d(6),
+        lambda: nn.Conv2d(4, 6, 3, 2),
+        lambda: nn.Conv2d(4, 6, kernel_size=3, out_channels=6),
+    ],
+)
+def test_other_numbers_of_sizes_are_errors(make) -> None:
+    with pytest.raises(gc.OperatorError, match=r"Conv2d: the sizes are \[.*\]; expected out_channels and kernel_size"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Conv2d(0, 6, 3), "in_channels is 0; expected a positive integer"),
+        (lambda: nn.Conv2d("c", 6, 3), "in_channels is 'c'; expected a positive integer"),
+        (lambda: nn.Conv2d(4, 6, (3, 3, 3)), r"kernel_size is \(3, 3, 3\); .* at least 1, or 2 of them"),
+        (lambda: nn.Conv2d(4, 6, 3, stride=0), "stride is 0"),
+        (lambda: nn.Conv2d(4, 6, 3, padding=-1), "padding is -1; expected an integer of at least 0"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="full"), "padding is 'full'; expected numbers, 'same' or 'valid'"),
+        (lambda: nn.Conv2d(4, 6, 3, padding_mode="mirror"), "padding_mode is 'mirror'; expected one of zeros, reflect"),
+        (lambda: nn.Conv2d(4, 6, 3, stride=2, padding="same")(X), "padding='same' needs a stride of 1"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=4), "out_channels is 6; expected a multiple of groups=4"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=3), "the input has 4 channels; expected a multiple of groups=3"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, output_padding=-1), "output_padding is -1"),
+        (lambda: nn.MaxPool2d(3, padding=2), r"padding is \(2, 2\); expected at most half of kernel_size=\(3, 3\)"),
+        (lambda: nn.AdaptiveAvgPool2d((2, 0)), r"output_size is \[2, 0\]"),
+    ],
+)
+def test_options_out_of_range_are_errors(make, message: str) -> None:
+    with pytest.raises(gc.OperatorError, match=message):
+        make()
+
+
+def test_unknown_options_are_errors() -> None:
+    with pytest.raises(TypeError, match="strides"):
+        nn.Conv2d(4, 6, 3, strides=2)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3), nn.ConvTranspose2d(4, 6, 3), nn.MaxPool2d(2), nn.AvgPool2d(2)])
+def test_other_ranks_are_errors(layer: nn.Module) -> None:
+    with pytest.raises(gc.ShapeError, match="expected 4 axes, samples and channels first"):
+        layer(signal(1))
+
+
+def test_inputs_that_do_not_fit_are_errors() -> None:
+    layer = nn.Conv2d(4, 6, 3, name="conv")
+    with pytest.raises(gc.ShapeError, match=r"Conv2d 'conv': .*; expected 4 channels in axis 1"):
+        layer(signal(2, channels=5))
+    with pytest.raises(gc.DTypeError, match="expected float32"):
+        layer(gc.input("x", ("n", 4, 9, 9), "float64"))
+    with pytest.raises(gc.ShapeError, match="the channels, is c, a symbol"):
+        nn.Conv2d(6, 3)(signal(2, channels="c"))
+
+
+def test_functions_build_what_layers_build() -> None:
+    layer = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+    assert layer(X) == nn.conv2d(X, layer.weight, layer.bias, stride=2, padding=1)
+    back = nn.ConvTranspose2d(4, 6, 3, stride=2, padding=1, output_padding=1)
+    assert back(X) == nn.conv_transpose2d(X, back.weight, back.bias, stride=2, padding=1, output_padding=1)
+
+
+def test_global_pooling_takes_images_of_any_size() -> None:
+    x = gc.input("x", ("n", 4, "h", "w"))
+    assert nn.AdaptiveAvgPool2d(1)(x) == apply("GlobalAveragePool", (x,)).out()
+    assert nn.AdaptiveMaxPool2d((1, 1))(x) == apply("GlobalMaxPool", (x,)).out()
+    assert nn.AdaptiveAvgPool2d((None, 1))(x).shape[2] == x.shape[2]
+    with pytest.raises(gc.ShapeError, match="axis 2 of the input is h, a symbol"):
+        nn.AdaptiveAvgPool2d(2)(x)
+
+
+def test_adaptive_pooling_of_equal_windows_is_one_operator() -> None:
+    x = gc.input("x", ("n", 4, 8, 6))
+    assert gc.graph(nn.AdaptiveAvgPool2d((4, 3))(x)).operators() == {"AveragePool": 1}
+    assert gc.graph(nn.AdaptiveMaxPool2d(2)(x)).operators() == {"MaxPool": 1}
+
+
+def test_modules_show_their_options() -> None:
+    layers = nn.Sequential(
+        nn.Conv2d(4, 6, 3, padding="same", groups=2, bias=False),
+        nn.ConvTranspose1d(6, 2, stride=2),
+        nn.MaxPool2d(2),
+        nn.AdaptiveAvgPool1d(1),
+    )
+    assert repr(layers) == (
+        "Sequential(\n"
+        "  (0): Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), padding='same', groups=2, bias=False)\n"
+        "  (1): ConvTranspose1d(None, 6, kernel_size=(2,), stride=(2,))\n"
+        "  (2): MaxPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), ceil_mode=False)\n"
+        "  (3): AdaptiveAvgPool1d(output_size=(1,))\n"
+        ")"
+    )
+
+
+def test_lenet_trains() -> None:
+    x, y = gc.input("x", ("batch", 1, 12, 12)), gc.input("y", ("batch",), dtype="int64")
+    net = nn.Sequential(
+        *(nn.Conv2d(6, 5, padding=2), nn.BatchNorm2d(), nn.Tanh(), nn.AvgPool2d(2)),
+        *(nn.Conv2d(8, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout2d(0.1), nn.Flatten(), nn.Linear(2)),
+        name="lenet",
+    )
+    trainer = gc.Trainer(nn.cross_entropy(net(x), y), optimizer=gc.optim.Adam(1e-2), device="cpu", seed=1)
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 0.5, (64, 1, 12, 12)).astype(np.float32)
+    labels = rng.integers(0, 2, 64)
+    images[labels == 1, :, 3:6, 3:6] += 1
+    history = trainer.fit({"x": images, "y": labels}, batch_size=16, epochs=8)
+    assert history["loss"][-1] < 0.2 * history["loss"][0]
