@@ -173,6 +173,7 @@ _LAZY = {
     "passes.train_step": ("train_step",),
     "passes.vmap": ("per_example_grad", "vmap"),
     "runtimes.callbacks": ("Callback", "EarlyStopping"),
+    "runtimes.loggers": ("CSVLog", "JSONLog", "LearningCurves", "TensorBoard"),
     "runtimes.checkpoints": ("Checkpoint", "resume"),
     "runtimes.evaluate": ("compile", "evaluate"),
     "runtimes.export": ("export", "export_step"),

@@ -190,6 +190,10 @@ from runtimes.evaluate import compile as compile
 from runtimes.evaluate import evaluate as evaluate
 from runtimes.export import export as export
 from runtimes.export import export_step as export_step
+from runtimes.loggers import CSVLog as CSVLog
+from runtimes.loggers import JSONLog as JSONLog
+from runtimes.loggers import LearningCurves as LearningCurves
+from runtimes.loggers import TensorBoard as TensorBoard
 from runtimes.state import init_state as init_state
 from runtimes.state import load_state as load_state
 from runtimes.state import save_state as save_state

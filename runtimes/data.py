@@ -95,7 +95,6 @@ class Dataset:
             else:
                 inputs[name].feed(convert(f"data {name!r}", array[rows], dtype))
 
-
     def gather(self, rows: Rows) -> dict[str, Array]:
         """The rows of a batch as arrays of the inputs' dtypes, copied unless they are a slice of an array in memory."""
         return {

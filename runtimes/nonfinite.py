@@ -17,7 +17,7 @@ from runtimes.evaluate import compile
 from runtimes.session import Device, RuntimeOptions
 from runtimes.state import State
 
-__all__ = ["Source", "explain_nonfinite", "find_source"]
+__all__ = ["Source", "explain_nonfinite", "find_cause", "find_source"]
 
 
 class Source(NamedTuple):
@@ -39,6 +39,23 @@ class Source(NamedTuple):
         derived = f" ({origin.derived})" if origin is not None and origin.derived else ""
         inputs = "".join(f"; its input {n} is from {low:.6g} to {high:.6g}" for n, (low, high) in self.ranges.items())
         return f"{self.node.op} [{origin}]{scope}{derived}, {self.bad} of {self.size} values{inputs}"
+
+
+def find_cause(
+    graph: Graph,
+    feeds: Mapping[str, Array],
+    state: State,
+    *,
+    device: Device = "cpu",
+    options: RuntimeOptions | None = None,
+) -> str:
+    """Why the loss, the output of `graph`, is not finite: parameters that are not, or the operator that made it so."""
+    broken = [name for name in graph.trainable if not np.isfinite(np.asarray(state[name], np.float64)).all()]
+    if broken:
+        return f"Not finite since an earlier step: {', '.join(broken)}."
+    given = {name: value for name, value in feeds.items() if name in graph.feeds}
+    source = explain_nonfinite(graph, given, state, device=device, options=options)
+    return f"{source} All parameters are finite still; the state is that before this step and can be saved.".lstrip()
 
 
 def explain_nonfinite(

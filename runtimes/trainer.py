@@ -26,6 +26,7 @@ from passes.batch_norm import lower_batch_norm
 from passes.ema import with_averages
 from passes.forms import to_inference
 from passes.manager import Pass
+from passes.randomness import counter_based
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from passes.updates import UpdateOptions
 from runtimes.callbacks import Callback
@@ -36,7 +37,7 @@ from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
 from runtimes.index_ranges import index_ranges
 from runtimes.learning_rate import LearningRate
-from runtimes.nonfinite import explain_nonfinite
+from runtimes.nonfinite import find_cause
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.profile import Profile, profile_step
 from runtimes.session import Device, RuntimeOptions, Session
@@ -295,26 +296,19 @@ class Trainer:
     def _diagnosis(self, loss: float) -> str:
         step = self.step_count
         epoch, row = self._position.at(step)
-        last = (
-            "there was no finite loss before"
-            if self._last_loss is None
-            else f"the last finite one was {self._last_loss:.6g}"
+        where = f"step {step + 1} (epoch {epoch + 1}{f', {row} rows in' if row else ''})"
+        last = "there was no finite loss before"
+        if self._last_loss is not None:
+            last = f"the last finite one was {self._last_loss:.6g}"
+        graph = self.step.graph
+        only_loss = Graph(graph.inputs, {LOSS: graph.outputs[0]})
+        cause = find_cause(
+            only_loss, self._executor.last_feeds(), self.state, device=self.device, options=self._options
         )
-        broken = [name for name, value in self.parameters.items() if not np.isfinite(value.astype(np.float64)).all()]
-        where = f", {row} rows in" if row else ""
-        if broken:
-            cause = f"Not finite since an earlier step: {', '.join(broken)}."
-        else:
-            step_graph = self.step.graph
-            only_loss = Graph(step_graph.inputs, {LOSS: step_graph.outputs[0]})
-            feeds = {name: value for name, value in self._executor.last_feeds().items() if name in only_loss.feeds}
-            source = explain_nonfinite(only_loss, feeds, self.state, device=self.device, options=self._options)
-            cause = "All parameters are finite still; the state is that before this step and can be saved."
-            cause = f"{source} {cause}".lstrip()
         return (
-            f"the loss is {loss} at step {step + 1} (epoch {epoch + 1}{where}); {last}{location()}. {cause} "
-            f"Try a learning rate below {self._rate(step):g}, look for NaN in the data with "
-            "check_nan=True, and for log, division or exp of extreme values in the loss."
+            f"the loss is {loss} at {where}; {last}{location()}. {cause} Try a learning rate below "
+            f"{self._rate(step):g}, look for NaN in the data with check_nan=True, and for log, division or exp of "
+            "extreme values in the loss."
         )
 
     def train_step(self, batch: Feeds) -> dict[str, Any]:
@@ -395,6 +389,20 @@ class Trainer:
                     )
                 parts[name].append(value.copy())
         return restructure(outputs, [np.concatenate(p) for p in parts.values()])
+
+    def compute(self, outputs: Outputs, batch: Feeds) -> Any:
+        """The values of any tensors for one batch and the current state, in training form: activations, gradients.
+
+        The result has the structure of `outputs`; random operators draw what the next step will draw. `batch` may hold
+        inputs that `outputs` do not need. Raises FeedError, and StateError for a parameter that the loss does not have.
+        """
+        graph, state = lower_batch_norm(as_graph(outputs)), self.step.graph.parameters
+        if SEED in state:
+            graph = counter_based(graph, state[SEED], state[STEP])
+        executor = self._executor_of(graph)
+        names = {key: key.name if isinstance(key, Tensor) else key for key in batch}
+        arrays, _ = executor.check({key: value for key, value in batch.items() if names[key] in graph.feeds})
+        return restructure(outputs, [value.copy() for value in executor.run(arrays).values()])
 
     def _executor_of(self, graph: Graph) -> Executor:
         found = self._others.get(graph)

@@ -18,6 +18,7 @@ PACKAGE = pathlib.Path(gc.__file__).parent
 # A change here is a change of what users write: say so in CHANGELOG.md.
 PUBLIC = [
     "BatchingError",
+    "CSVLog",
     "Callback",
     "Checkpoint",
     "DType",
@@ -31,6 +32,8 @@ PUBLIC = [
     "GraphError",
     "GraphcError",
     "History",
+    "JSONLog",
+    "LearningCurves",
     "ModelImportError",
     "Node",
     "NonFiniteError",
@@ -38,6 +41,7 @@ PUBLIC = [
     "ShapeError",
     "StateError",
     "Tensor",
+    "TensorBoard",
     "TensorType",
     "Trainer",
     "UnavailableError",
