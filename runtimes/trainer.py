@@ -126,6 +126,7 @@ class Trainer:
             parameters=parameters,
             rng=rng,
             freeze=freeze,
+            passes=passes,
             **update,
         )
         self._options = options

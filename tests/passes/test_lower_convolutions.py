@@ -275,3 +275,11 @@ def test_the_cache_lies_where_the_platform_keeps_such_files(
     monkeypatch.setattr(autotune.sys, "platform", platform)
     monkeypatch.setenv(variable, str(tmp_path))
     assert autotune.cache_file() == tmp_path / end
+
+
+def test_trainers_train_by_the_passes_that_they_are_given() -> None:
+    x, w = gc.input("x", ("batch", 2, 8, 8)), gc.parameter("w", (3, 2, 3, 3))
+    loss = gc.mean(gc.square(apply("Conv", (x, w), {"pads": (1, 1, 1, 1)}).out()))
+    plain, lowered = (gc.Trainer(loss, optimizer=gc.optim.SGD(), device="cpu", passes=p).step for p in ([], None))
+    assert plain.graph.find(NAME)
+    assert not lowered.graph.find(NAME)
