@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
 from graphc import functional as F
 from graphc.errors import GraphError
-from graphc.ir.build import constant, rebuild
+from graphc.functional.closure import formal
+from graphc.ir.build import apply, constant, rebuild
 from graphc.ir.collector import collector_paused
 from graphc.ir.graph import Graph, leaves
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
+from graphc.serial.names import Names
 from passes.randomness.draws import Source
 from passes.randomness.squares import Generator
 from passes.vjp.arithmetic import dropout_factor
@@ -36,7 +38,8 @@ def counter_based(graph: Graph, seed: Tensor, step: Tensor) -> Graph:
 
     The site is the layer path in which the operator was built (:func:`graphc.ir.origin.scope`), the operator, and its
     number among those of that path and operator. So layers elsewhere do not change it, and graphs of the same structure
-    and layers have the same sites. Copies of one random operator, such as recomputed ones, share theirs.
+    and layers have the same sites. Copies of one random operator, such as those that `gc.checkpoint` recomputes in a
+    loop of one step, share theirs.
 
     An operator with the attribute `seed` draws from that in place of `seed` and site: as ONNX has it, two of one seed
     draw the same numbers.
@@ -44,15 +47,17 @@ def counter_based(graph: Graph, seed: Tensor, step: Tensor) -> Graph:
     The gradient takes masks as constants: to the bit, it is the same whether a graph is differentiated before or after.
 
     Raises:
-        GraphError: `seed` or `step` is no int64 scalar, or a body of control flow draws at random.
+        GraphError: `seed` or `step` is no int64 scalar, or a body of control flow that may run several times, or not
+            at all, draws at random.
     """
     for name, t in (("seed", seed), ("step", step)):
         if t.dtype.name != "int64" or t.shape != ():
             raise GraphError(f"counter_based: {name} is {t.type}; expected an int64 scalar{location()}")
-    _refuse_in_bodies(graph.nodes)
-    if not any(map(is_random, graph.nodes)):
-        return graph
-    sites = _sites(graph.nodes)
+    drawing = list(_drawing(graph.nodes))
+    return _lowered(graph, seed, step, _sites(drawing)) if drawing else graph
+
+
+def _lowered(graph: Graph, seed: Tensor, step: Tensor, sites: dict[int, int]) -> Graph:
     shared = Generator(seed, step)
     mapped: dict[Tensor, Tensor] = {}
     with collector_paused():
@@ -61,6 +66,9 @@ def counter_based(graph: Graph, seed: Tensor, step: Tensor) -> Graph:
             if is_random(node):
                 with inherit(node.origin, f"counter-based {node.op}"):
                     results = _LOWERINGS[node.op](node, _source(node, shared, step, sites), inputs)
+            elif _runs_once(node) and any(_drawing(node.attrs["body"].nodes)):
+                with inherit(node.origin):
+                    results = _once(node, inputs, seed, step, sites).outputs
             else:
                 new = rebuild(node, inputs)
                 results = () if new is node else new.outputs
@@ -73,6 +81,19 @@ def counter_based(graph: Graph, seed: Tensor, step: Tensor) -> Graph:
     listed = set(graph.inputs)
     added = [t for t in leaves([*outputs.values(), *updates.values()]) if t not in listed]
     return Graph([*graph.inputs, *added], outputs, updates, graph.name)
+
+
+def _once(node: Node, inputs: Sequence[Tensor | None], seed: Tensor, step: Tensor, sites: dict[int, int]) -> Node:
+    """A loop of one step whose body draws as it would outside: it captures seed and step."""
+    body: Graph = node.attrs["body"]
+    names = Names()
+    for t in body.inputs:
+        names.reserve(str(t.name))
+    inner_seed, inner_step = formal(names.unique("seed"), seed.type), formal(names.unique("step"), step.type)
+    lowered = _lowered(body, inner_seed, inner_step, sites)
+    captured = [seed if t == inner_seed else step for t in lowered.inputs[len(body.inputs) :]]
+    attrs = {**node.attrs, "body": lowered, "captures": node.attrs["captures"] + len(captured)}
+    return apply("Loop", [*inputs, *captured], attrs, outputs=len(node.types))
 
 
 def is_random(node: Node) -> bool:
@@ -90,16 +111,26 @@ def _optional(inputs: Sequence[Tensor | None], position: int) -> Tensor | None:
     return inputs[position] if position < len(inputs) else None
 
 
-def _refuse_in_bodies(nodes: Iterable[Node]) -> None:
-    pending = [body for node in nodes for body in node.attrs.values() if isinstance(body, Graph)]
-    for body in pending:
-        for node in body.nodes:
-            if is_random(node):
+def _runs_once(node: Node) -> bool:
+    """Whether a node is a loop of one step, as that in which a checkpoint is recomputed."""
+    count = node.inputs[0] if node.op == "Loop" and node.domain == "" else None
+    once = count is not None and count.node.is_constant and int(count.node.attrs["value"].array) == 1
+    return once and node.inputs[1] is None
+
+
+def _drawing(nodes: Iterable[Node]) -> Iterator[Node]:
+    """The random operators among `nodes`, then those in bodies that run once. Raises GraphError for other bodies."""
+    pending: list[tuple[Node, bool]] = [(node, True) for node in nodes]
+    for node, once in pending:
+        if is_random(node):
+            if not once:
                 raise GraphError(
                     f"counter_based: {node.op} [{node.origin}] draws inside a body of control flow{location()}; "
                     "expected it outside. Draw for all iterations before, and pass the numbers in."
                 )
-            pending += [nested for nested in node.attrs.values() if isinstance(nested, Graph)]
+            yield node
+        bodies = [body for body in node.attrs.values() if isinstance(body, Graph)]
+        pending += [(inner, once and _runs_once(node)) for body in bodies for inner in body.nodes]
 
 
 # --- sites --------------------------------------------------------------------------------------------------------
@@ -110,7 +141,7 @@ def _sites(nodes: Iterable[Node]) -> dict[int, int]:
     sites: dict[int, int] = {}
     count: Counter[tuple[str, str]] = Counter()
     for node in nodes:
-        if is_random(node) and node.uid not in sites:
+        if node.uid not in sites:
             place = (node.origin.scope if node.origin else "", node.op)
             sites[node.uid] = _number_of(*place, count[place])
             count[place] += 1

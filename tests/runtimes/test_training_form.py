@@ -167,6 +167,20 @@ def test_what_is_inserted_trains_like_what_is_written():
         assert np.array_equal(value, renamed[name]), name
 
 
+def test_a_checkpoint_recomputes_the_masks_and_statistics_of_the_forward_pass():
+    x, y = gc.input("x", ("batch", 5)), gc.input("y", ("batch",), dtype="int64")
+    states = []
+    for keep in (lambda function: function, gc.checkpoint):
+        block = nn.Sequential(nn.Linear(16), nn.BatchNorm1d(), nn.Tanh(), nn.Dropout(0.5), name="block")
+        loss = nn.cross_entropy(nn.Linear(3, name="head")(keep(block)(x)), y)
+        run = trainer(loss, optimizer=gc.optim.SGD(0.5), seed=3)
+        run.fit(DATA, batch_size=16, epochs=2)
+        states.append(run.state)
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        np.testing.assert_allclose(states[1][name], value, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
 # --- export -------------------------------------------------------------------------------------------------------
 
 
