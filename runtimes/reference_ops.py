@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_loop import Loop as OnnxLoop
+from onnx.reference.ops.op_negative_log_likelihood_loss import NegativeLogLikelihoodLoss as OnnxLoss
+from onnx.reference.ops.op_resize import Resize as OnnxResize
+
+from runtimes.reference_pools import POOLS
 
 __all__ = ["OPERATORS"]
 
@@ -34,7 +38,7 @@ class Mean(OpRun):  # type: ignore[misc]
 
 
 class Pad(OpRun):  # type: ignore[misc]
-    """onnx's own knows no negative pads, which crop."""
+    """onnx's own knows no negative pads: these crop, before others pad, as in onnxruntime."""
 
     op_domain = ""
 
@@ -45,9 +49,9 @@ class Pad(OpRun):  # type: ignore[misc]
         options: dict[str, Any] = {"mode": mode}
         if mode == "constant":
             options["constant_values"] = 0 if value is None else value
-        padded = np.pad(data, np.maximum(widths, 0), **options)
-        crops = zip(np.maximum(-widths, 0), padded.shape, strict=True)
-        return (padded[tuple(slice(before, size - after) for (before, after), size in crops)],)
+        crops = zip(np.maximum(-widths, 0), data.shape, strict=True)
+        cropped = data[tuple(slice(before, size - after) for (before, after), size in crops)]
+        return (np.pad(cropped, np.maximum(widths, 0), **options),)
 
 
 class ConvTranspose(OpRun):  # type: ignore[misc]
@@ -82,7 +86,7 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
             end = total - begin
         else:
             begin, end = np.reshape(pads or [0] * (2 * rank), (2, rank))
-        grouped = x.reshape(x.shape[0], group, -1, *x.shape[2:])
+        grouped = x.reshape(x.shape[0], group, x.shape[1] // group, *x.shape[2:])
         weights = w.reshape(group, -1, *w.shape[1:])
         y: Any = np.zeros((x.shape[0], group, w.shape[1], *np.maximum(full, full - np.minimum(end, 0))), x.dtype)
         for tap in np.ndindex(*kernel):
@@ -152,57 +156,24 @@ class DeformConv(OpRun):  # type: ignore[misc]
         return total
 
 
-class MaxRoiPool(OpRun):  # type: ignore[misc]
-    """onnx has none."""
+class NegativeLogLikelihoodLoss(OnnxLoss):  # type: ignore[misc]
+    """onnx's own takes ignore_index=-1 for none."""
 
     op_domain = ""
 
-    def _run(self, x: Any, rois: Any, pooled_shape: Sequence[int] = (), spatial_scale: float = 1.0) -> tuple[Any]:
-        y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
-        for region, (sample, *corners) in enumerate(rois.tolist()):
-            left, top, right, bottom = (math.copysign(math.floor(abs(c * spatial_scale) + 0.5), c) for c in corners)
-            spans = [
-                self._spans(start, end, bins, size)
-                for start, end, bins, size in zip((top, left), (bottom, right), pooled_shape, x.shape[2:], strict=True)
-            ]
-            for place in np.ndindex(*pooled_shape):
-                held = x[int(sample), :, *(span[i] for span, i in zip(spans, place, strict=True))]
-                y[region, :, *place] = held.max((1, 2)) if held.size else 0
-        return (y,)
-
-    @staticmethod
-    def _spans(start: float, end: float, bins: int, size: int) -> list[slice]:
-        """The elements in each bin of a region, along one axis."""
-        width = max(end - start + 1, 1) / bins
-        bounds = [(math.floor(i * width) + start, math.ceil((i + 1) * width) + start) for i in range(bins)]
-        return [slice(*(int(min(max(b, 0), size)) for b in pair)) for pair in bounds]
+    def _run(self, x: Any, target: Any, weight: Any = None, ignore_index: int | None = None, **attrs: Any) -> Any:
+        if ignore_index == -1:
+            target, ignore_index = np.where(target == -1, -2, target), -2
+        return super()._run(x, target, weight, ignore_index=ignore_index, **attrs)
 
 
-class GlobalAveragePool(OpRun):  # type: ignore[misc]
-    """onnx's own fails without samples."""
+class Resize(OnnxResize):  # type: ignore[misc]
+    """onnx's own knows no negative axes."""
 
     op_domain = ""
 
-    def _run(self, x: Any) -> tuple[Any]:
-        return (np.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True),)
-
-
-class GlobalMaxPool(OpRun):  # type: ignore[misc]
-    """onnx's own drops an axis of images with one channel."""
-
-    op_domain = ""
-
-    def _run(self, x: Any) -> tuple[Any]:
-        return (np.max(x, axis=tuple(range(2, x.ndim)), keepdims=True),)
-
-
-class GlobalLpPool(OpRun):  # type: ignore[misc]
-    """onnx has none."""
-
-    op_domain = ""
-
-    def _run(self, x: Any, p: int = 2) -> tuple[Any]:
-        return (np.sum(np.abs(x) ** p, axis=tuple(range(2, x.ndim)), keepdims=True) ** (1.0 / p),)
+    def _run(self, x: Any, *inputs: Any, axes: Sequence[int] | None = None, **attrs: Any) -> Any:
+        return super()._run(x, *inputs, axes=None if axes is None else [a % x.ndim for a in axes], **attrs)
 
 
 class LRN(OpRun):  # type: ignore[misc]
@@ -248,19 +219,8 @@ class Loop(OnnxLoop):  # type: ignore[misc]
 
 
 OPERATORS: list[type] = [
-    *(
-        Erf,
-        Mean,
-        Pad,
-        ConvTranspose,
-        DeformConv,
-        MaxRoiPool,
-        GlobalAveragePool,
-        GlobalMaxPool,
-        GlobalLpPool,
-        LRN,
-        LpNormalization,
-    ),
-    *(Loop, MeanVarianceNormalization),
+    *(Erf, Mean, Pad, ConvTranspose, DeformConv, LRN, LpNormalization, Loop, MeanVarianceNormalization, Resize),
+    NegativeLogLikelihoodLoss,
+    *POOLS,
 ]
 """What replaces onnx's own."""

@@ -12,6 +12,8 @@ from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
+__all__ = ["gathered_from"]
+
 
 @vjp("Slice")
 def _slice(node: Node, g: Tensor) -> Sequence[Contribution]:
@@ -87,10 +89,10 @@ def _gather(node: Node, g: Tensor) -> Sequence[Contribution]:
         position = int(indices.values) % size
         widths = [(position, size - 1 - position) if a == axis else (0, 0) for a in range(x.ndim)]
         return [F.pad(F.unsqueeze(g, axis), widths)]
-    return [_gathered_from(x, indices, axis, g)]
+    return [gathered_from(x, indices, axis, g)]
 
 
-def _gathered_from(x: Tensor, indices: Tensor, axis: int, g: Tensor) -> Tensor:
+def gathered_from(x: Tensor, indices: Tensor, axis: int, g: Tensor) -> Tensor:
     """The cotangent of `x`, from which slices along `axis` were taken at `indices`."""
     rank = indices.ndim
     if axis:  # bring the gathered axes to the front, where ScatterND addresses
@@ -141,8 +143,8 @@ def _compress(node: Node, g: Tensor) -> Sequence[Contribution]:
     x, axis = operand(node), node.attrs.get("axis")
     places = F.squeeze(apply("NonZero", (operand(node, 1),)).out(), 0)
     if axis is None:
-        return [reshape_like(_gathered_from(F.reshape(x, (-1,)), places, 0, g), x)]
-    return [_gathered_from(x, places, axis % x.ndim, g)]
+        return [reshape_like(gathered_from(F.reshape(x, (-1,)), places, 0, g), x)]
+    return [gathered_from(x, places, axis % x.ndim, g)]
 
 
 @vjp("Unique")
@@ -152,8 +154,8 @@ def _unique(node: Node, g: Tensor | None, *_integers: Tensor | None) -> Sequence
         return [None]
     x, axis = operand(node), node.attrs.get("axis")
     if axis is None:
-        return [reshape_like(_gathered_from(F.reshape(x, (-1,)), node.out(1), 0, g), x)]
-    return [_gathered_from(x, node.out(1), axis % x.ndim, g)]
+        return [reshape_like(gathered_from(F.reshape(x, (-1,)), node.out(1), 0, g), x)]
+    return [gathered_from(x, node.out(1), axis % x.ndim, g)]
 
 
 @vjp("OneHot")

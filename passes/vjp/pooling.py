@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DifferentiationError
+from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.lowering.windows import Window, known_integers, pad_spatial, reshaped, spread, window_of
@@ -40,14 +40,31 @@ def _max_pool(node: Node, g: Tensor | None, _indices: Tensor | None = None) -> S
 @vjp("MaxUnpool")
 def _max_unpool(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Each element went to the place that its index tells."""
-    if optional(node, 2) is not None:
-        raise DifferentiationError(
-            f"grad: MaxUnpool with an output_shape has no gradient rule [{node.origin}]: runtimes disagree on what its "
-            "indices mean"
-        )
-    indices = operand(node, 1)
-    places = F.reshape(indices, (-1,))
-    return [reshape_like(F.take(F.reshape(g, (-1,)), places), operand(node))]
+    x, indices = operand(node), operand(node, 1)
+    if optional(node, 2) is None:
+        return [reshape_like(F.take(F.reshape(g, (-1,)), F.reshape(indices, (-1,))), x)]
+    wide, count = widened(g), F.shape_tensor([dims.product(x.shape)], [x])
+    sources = F.reshape(_unpooled_numbers(node, count), (-1,))
+    spare = F.broadcast_to(constant(0, wide.dtype), count + 1)
+    received = F.scatter_add(spare, sources, F.reshape(wide, (-1,)))
+    return [F.cast(reshape_like(received[1:], x), g.dtype)]
+
+
+def _unpooled_numbers(node: Node, count: Tensor) -> Tensor:
+    """For each element of the output the number of that of the input, from 1, which went there; 0 for none.
+
+    With an output shape, runtimes disagree on what indices mean, and so MaxUnpool itself has to tell: onnxruntime
+    counts in the given shape, ONNX's reference in the one that the kernel implies. Numbers go through it in two digits,
+    which float32 holds exactly.
+    """
+    numbers = reshape_like(F.arange(F.reshape(count, ())) + 1, operand(node))
+    base = 2**20
+
+    def unpooled(digit: Tensor) -> Tensor:
+        made = apply("MaxUnpool", (F.cast(digit, "float32"), *node.inputs[1:]), node.attrs).out()
+        return F.cast(made, "int64")
+
+    return unpooled(F.floor_divide(numbers, base)) * base + unpooled(F.remainder(numbers, base))
 
 
 @vjp("AveragePool")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from graphc import functional as F
-from graphc.errors import DifferentiationError
 from graphc.ir.node import Node, Tensor
-from passes.vjp.registry import Contribution, operand, optional, quantization_of, vjp
+from passes.unbroadcast import shape_like
+from passes.vjp.indexing import gathered_from
+from passes.vjp.registry import Contribution, operand, optional, quantization_of, vjp, widened
 
 
 @vjp("DequantizeLinear")
@@ -61,17 +62,27 @@ def _range(quantize: Node) -> tuple[float, float]:
 
 
 def _along_axis(node: Node, t: Tensor, g: Tensor) -> Tensor:
-    """A scale or zero point ready to broadcast: as it is, or along the attribute `axis`."""
-    if node.attrs["block_size"]:
-        raise DifferentiationError(f"grad: {node.op} in blocks has no gradient rule [{node.origin}]")
+    """A scale or zero point ready to broadcast: as it is, along the attribute `axis`, or repeated over blocks."""
     t = F.cast(t, g.dtype)
+    if node.attrs["block_size"]:
+        return F.take(t, _blocks(node), axis=node.attrs["axis"])
     rank = operand(node).ndim
     after = rank - 1 - node.attrs["axis"] % rank if rank else 0
     return F.unsqueeze(t, list(range(1, 1 + after))) if t.ndim and after else t
 
 
+def _blocks(node: Node) -> Tensor:
+    """Which block each place along the axis belongs to; the last one may be shorter."""
+    x = operand(node)
+    axis = node.attrs["axis"] % x.ndim
+    return F.floor_divide(F.arange(F.reshape(shape_like(x)[axis : axis + 1], ())), node.attrs["block_size"])
+
+
 def _to_scale(node: Node, g: Tensor, scale: Tensor) -> Tensor:
     """A cotangent of the shape of the data, summed over what shares an element of the scale."""
+    if node.attrs["block_size"]:
+        wide = widened(g)
+        return F.cast(gathered_from(scale, _blocks(node), node.attrs["axis"] % g.ndim, wide), scale.dtype)
     axis = node.attrs["axis"] % g.ndim if scale.ndim else None
     summed = F.sum(g, [a for a in range(g.ndim) if a != axis])
     return F.cast(summed if summed.ndim == scale.ndim else F.reshape(summed, scale.shape), scale.dtype)

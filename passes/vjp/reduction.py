@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from graphc import functional as F
 from graphc.ir.build import apply
 from graphc.ir.node import Node, Tensor
-from passes.unbroadcast import shape_like
+from passes.unbroadcast import reshape_to, shape_like
+from passes.vjp.function_body import vjp_by
 from passes.vjp.registry import Contribution, operand, optional, vjp
+
+__all__ = ["over_count", "without_one_factor"]
 
 
 def _keep(node: Node, t: Tensor) -> Tensor:
@@ -87,19 +91,61 @@ def _reduce_extremum(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 @vjp("ReduceProd")
 def _reduce_prod(node: Node, g: Tensor) -> Sequence[Contribution]:
-    """The product of the other elements. With one zero, only that element has a derivative.
+    """The product of the other elements, be some of them zero.
 
-    The derivative of this derivative is right where no element is zero.
+    Where the number of elements is known, all further derivatives are right, too: the product is differentiated as one
+    of halves. Else the first and the second derivative are.
     """
     if _is_noop(node):
         return [g]
+    if _factors(node):
+        return vjp_by(_by_halves, node, g)
     x = operand(node)
     zero = F.equal(x, 0.0)
     filled = F.where(zero, 1.0, x)
     product = apply("ReduceProd", (filled, optional(node, 1)), dict(node.attrs) | {"keepdims": 1}).out()
-    own = F.cast(zero, g.dtype)
-    alone = F.equal(_sum_alike(node, own), own)  # no zero among the other elements
-    return [_keep(node, g) * F.where(alone, product / filled, 0.0)]
+    others = without_one_factor(zero, F.where(zero, x, 0.0), lambda t: _sum_alike(node, t))
+    return [_keep(node, g) * (product / filled) * others]
+
+
+def without_one_factor(zero: Tensor, vanishing: Tensor, total: Callable[[Tensor], Tensor]) -> Tensor:
+    """For each factor of a product: the product of those of the others that are `zero`, right to its first derivative.
+
+    It is 1 where no other factor is zero, and the only one where one is: 0, but with a derivative. `vanishing` are the
+    factors that are zero, among zeros, and `total` adds up what belongs to one product.
+    """
+    own = F.cast(zero, vanishing.dtype)
+    count = total(own) - own
+    return F.where(F.equal(count, 0.0), 1.0, F.where(F.equal(count, 1.0), total(vanishing) - vanishing, 0.0))
+
+
+def _factors(node: Node) -> list[int]:
+    """The axes that are reduced, if they and their sizes are known and not 0; else nothing."""
+    shape, axes = operand(node).tensor_type.shape, optional(node, 1)
+    if shape is None:
+        return []
+    chosen = range(len(shape)) if axes is None or _has_no_axes(node) else axes.values
+    if chosen is None or not all(isinstance(a, int) and isinstance(shape[a], int) and shape[a] for a in chosen):
+        return []
+    return [a % len(shape) for a in chosen]
+
+
+def _by_halves(node: Node, x: Tensor, _axes: Tensor | None = None) -> list[Tensor]:
+    """The product of the elements in one half and of those in the other, until one element is left."""
+    reduced = _factors(node)
+    kept = [a for a in range(x.ndim) if a not in reduced]
+    rows = F.transpose(x, [*kept, *reduced])
+    sizes = [x.shape[a] for a in kept]
+    count = math.prod(int(x.shape[a]) for a in reduced)
+    if len(reduced) > 1:
+        rows = reshape_to(rows, (*sizes, count), [x])
+    while count > 1:
+        half, odd = divmod(count, 2)
+        product = rows[..., :half] * rows[..., half : 2 * half]
+        rows = F.concat([product, rows[..., 2 * half :]], axis=-1) if odd else product
+        count = half + odd
+    result = F.squeeze(rows, -1)
+    return [F.unsqueeze(result, sorted(reduced)) if node.attrs["keepdims"] else result]
 
 
 @vjp("ReduceL1")

@@ -55,7 +55,8 @@ _SELECTIVE: set[Rule] = set()
 _FAMILIES = (
     *("arithmetic", "derived", "activation", "linalg", "einsum", "reduction", "cumulative", "layout"),
     *("indexing", "scatter", "loss", "controlflow", "recurrent", "sequence"),
-    *("convolution", "deformable", "pooling", "regions", "normalization", "resampling", "quantization", "fourier"),
+    *("attention", "convolution", "deformable", "fourier", "normalization", "pooling", "quantization", "regions"),
+    "resampling",
 )
 
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DifferentiationError
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import reshape_like, shape_like
@@ -25,20 +24,21 @@ def _resize(node: Node, g: Tensor) -> Sequence[Contribution]:
     """Resizing is a matrix for each axis, whatever the mode: the matrix is what becomes of unit impulses."""
     x = operand(node)
     axes = [a % x.ndim for a in node.attrs.get("axes") or range(x.ndim)]
-    if node.attrs["keep_aspect_ratio_policy"] != "stretch" and optional(node, 3) is not None:
-        raise DifferentiationError(
-            f"grad: Resize with keep_aspect_ratio_policy={node.attrs['keep_aspect_ratio_policy']!r} has no gradient "
-            f"rule [{node.origin}]; expected 'stretch'"
-        )
     for position, axis in enumerate(axes):
         if not _keeps(node, position, axis):
-            g = _transposed(_impulses(node, position, axis, len(axes)), g, axis)
+            matrix = _shared_scale(node, position, axes) if _has_policy(node) else _impulses(node, position, axes)
+            g = _transposed(matrix, g, axis)
     return [reshape_like(g, x)]
+
+
+def _has_policy(node: Node) -> bool:
+    """Whether all axes are scaled alike, by the least or greatest of the factors that `sizes` names."""
+    return node.attrs["keep_aspect_ratio_policy"] != "stretch" and optional(node, 3) is not None
 
 
 def _keeps(node: Node, position: int, axis: int) -> bool:
     """Whether an axis is certainly left as it is."""
-    if node.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
+    if node.attrs["coordinate_transformation_mode"] == "tf_crop_and_resize" or _has_policy(node):
         return False
     scales, sizes = optional(node, 2), optional(node, 3)
     if scales is not None:
@@ -47,19 +47,44 @@ def _keeps(node: Node, position: int, axis: int) -> bool:
     return sizes is not None and operand(node).shape[axis] == node.out().shape[axis]
 
 
-def _impulses(node: Node, position: int, axis: int, count: int) -> Tensor:
+def _impulses(node: Node, position: int, axes: Sequence[int]) -> Tensor:
     """Row i: the values that a 1 at place i of the axis, among zeros, is resized to."""
-    size = shape_like(operand(node))[axis : axis + 1]
-    square = apply("EyeLike", (F.broadcast_to(constant(0, node.out().dtype), F.concat([size, size])),)).out()
     roi, scales, sizes = (optional(node, i) for i in (1, 2, 3))
     attrs = {**node.attrs, "axes": (3,), "extrapolation_value": 0.0}
     inputs = [
-        F.unsqueeze(square, [0, 2]),  # as channels of one row: the layout that runtimes implement
-        None if roi is None else F.take(roi, np.array([position, position + count])),
+        F.unsqueeze(_identity(node, axes[position]), [0, 2]),  # as channels of one row: the layout of runtimes
+        None if roi is None else F.take(roi, np.array([position, position + len(axes)])),
         None if scales is None else F.take(scales, np.array([position])),
         None if sizes is None else F.take(sizes, np.array([position])),
     ]
     return F.squeeze(apply("Resize", inputs, attrs).out(), [0, 2])
+
+
+def _shared_scale(node: Node, position: int, axes: Sequence[int]) -> Tensor:
+    """As :func:`_impulses`, where the scale comes from another axis: with that axis at hand, constant along it."""
+    chosen, wanted = constant(np.array(axes, np.int64)), F.cast(operand(node, 3), "int64")
+    sizes = F.take(shape_like(operand(node)), chosen)
+    ratios = F.cast(wanted, "float32") / F.cast(sizes, "float32")
+    decide = F.argmin if node.attrs["keep_aspect_ratio_policy"] == "not_larger" else F.argmax
+    decisive = F.reshape(decide(ratios), (1,))
+    rows = F.unsqueeze(_identity(node, axes[position]), [0, 2])
+    one = constant(np.ones(1, np.int64))
+    repeated = apply("Expand", (rows, F.concat([one, one, F.take(sizes, decisive), one]))).out()
+    roi = optional(node, 1)
+    if roi is not None:
+        whole = constant(np.array([0.0]), roi.dtype), constant(np.array([1.0]), roi.dtype)
+        start, end = (F.take(roi, np.array([i])) for i in (position, position + len(axes)))
+        roi = F.concat([whole[0], start, whole[1], end])
+    target = F.concat([F.take(wanted, decisive), F.take(wanted, np.array([position]))])
+    attrs = {**node.attrs, "axes": (2, 3), "extrapolation_value": 0.0}
+    resized = apply("Resize", (repeated, roi, None, target), attrs).out()
+    return F.squeeze(F.take(resized, np.int64(0), axis=2), 0)
+
+
+def _identity(node: Node, axis: int) -> Tensor:
+    """Unit impulses at each place of an axis of the data."""
+    size = shape_like(operand(node))[axis : axis + 1]
+    return apply("EyeLike", (F.broadcast_to(constant(0, node.out().dtype), F.concat([size, size])),)).out()
 
 
 def _transposed(matrix: Tensor, g: Tensor, axis: int) -> Tensor:

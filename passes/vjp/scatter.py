@@ -10,6 +10,7 @@ from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import shape_like
+from passes.vjp.reduction import without_one_factor
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
 
@@ -42,7 +43,10 @@ def _scatter(node: Node, g: Tensor) -> Sequence[Contribution]:
 
 
 def _product(node: Node, g: Tensor) -> Sequence[Contribution]:
-    """Each update is multiplied by the data and the other updates of its place; with one zero, only that one varies."""
+    """Each update is multiplied by the data and by the other updates of its place, of which some may be zero.
+
+    The first and the second derivative are right wherever zeros are.
+    """
     data, updates = (F.cast(operand(node, position), g.dtype) for position in (0, 2))
 
     def of_data() -> Tensor:
@@ -53,9 +57,11 @@ def _product(node: Node, g: Tensor) -> Sequence[Contribution]:
         zero = F.equal(updates, 0.0)
         filled = F.where(zero, 1.0, updates)
         product = _gathered(node, g * _scattered(node, data, filled, "mul"))
-        own = F.cast(zero, g.dtype)
-        zeros = _gathered(node, _scattered(node, F.zeros_like(data), own, "add"))
-        return F.cast(F.where(F.equal(zeros, own), product / filled, 0.0), operand(node, 2).dtype)
+        others = without_one_factor(zero, F.where(zero, updates, 0.0), sum_of_place)
+        return F.cast(product / filled * others, operand(node, 2).dtype)
+
+    def sum_of_place(t: Tensor) -> Tensor:
+        return _gathered(node, _scattered(node, F.zeros_like(data), t, "add"))
 
     return of_data, None, of_updates
 

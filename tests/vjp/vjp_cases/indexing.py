@@ -109,6 +109,29 @@ CASES = [
         )
         for reduction in ("mul", "max", "min")
     ),
+    *(
+        Case(
+            "ScatterElements",
+            f"mul_zeros_{name}",
+            lambda x, i, u: op.ScatterElements(x, i, u, reduction="mul"),
+            (given([0, 2, 0, 3], np.float64), given(indices), given(updates, np.float64)),
+        )
+        for name, indices, updates in (
+            ("one", [0, 1, 1, 3], [2, 0, 3, 0]),
+            ("two", [1, 1, 1, 0], [0, 5, 0, 0]),
+            ("three", [1, 1, 1, 3], [0, 0, 0, 2]),
+        )
+    ),
+    Case(
+        "ScatterND",
+        "mul_zeros",
+        lambda x, i, u: op.ScatterND(x, i, u, reduction="mul"),
+        (
+            given([[0, 1], [2, 3], [4, 0]], np.float64),
+            given([[2], [2], [0]]),
+            given([[0, 0], [3, 0], [0, 1]], np.float64),
+        ),
+    ),
     Case("Compress", "rows", lambda x, c: op.Compress(x, c, axis=0), (real(3, 2), given([1, 0, 1], bool))),
     Case(
         "Compress", "columns", lambda x, c: op.Compress(x, c, axis=-1), (real(2, 3, dims=("n", 3)), given([0, 1], bool))

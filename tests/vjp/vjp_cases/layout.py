@@ -72,6 +72,12 @@ CASES = [
     Case("Pad", "edge", lambda x: op.Pad(x, ints(1, 0, 2, 3), mode="edge"), (real(2, 3, dims=("n", None)),)),
     Case("Pad", "wrap", lambda x: op.Pad(x, ints(1, 2), mode="wrap"), (real(3),)),
     Case("Pad", "reflect_axes", lambda x: op.Pad(x, ints(1, 1), None, ints(1), mode="reflect"), (real(2, 3),)),
+    *(
+        Case("Pad", f"{mode}_cropped", lambda x, m=mode: op.Pad(x, ints(-1, 2, 2, -1), mode=m), (real(4, 5),))
+        for mode in ("reflect", "edge", "wrap")
+    ),
+    Case("Pad", "wrap_around_often", lambda x: op.Pad(x, ints(0, 7, 0, 8), mode="wrap"), (real(2, 3),)),
+    Case("Pad", "value_cropped", lambda x, v: op.Pad(x, ints(1, -2, -3, 1), v), (real(3, 4), real())),
     Case("DepthToSpace", "depth_first", lambda x: op.DepthToSpace(x, blocksize=2), (real(1, 8, 2, 1),)),
     Case(
         "DepthToSpace",

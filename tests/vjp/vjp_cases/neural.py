@@ -36,6 +36,15 @@ POOLS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
     (("one_dimension", (2, 2, 5)), {"kernel_shape": [2], "strides": [2]}),
     (("three_dimensions", (1, 2, 3, 3, 4)), {"kernel_shape": [2, 2, 2], "strides": [1, 1, 2]}),
 ]
+CORNERS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+    (("same_lower", (1, 2, 6, 7)), {"kernel_shape": [2, 3], "strides": [1, 2], "auto_pad": "SAME_LOWER"}),
+    (("valid", (1, 1, 6, 7)), {"kernel_shape": [2, 3], "strides": [2, 3], "dilations": [2, 1], "auto_pad": "VALID"}),
+    (("dilated_padded", (1, 1, 6, 7)), {"kernel_shape": [2, 3], "dilations": [2, 1], "pads": [1, 1, 1, 0]}),
+    (
+        ("dilated_padded_rounded_up", (1, 1, 6, 7)),
+        {"kernel_shape": [2, 3], "strides": [2, 3], "dilations": [2, 1], "pads": [1, 1, 1, 0], "ceil_mode": 1},
+    ),
+]
 CASES = [
     Case("Conv", "plain", lambda x, w, b: op.Conv(x, w, b), (real(2, 2, 4, 3), real(3, 2, 2, 3), real(3))),
     _conv("one_by_one", (2, 3, 4, 3), (2, 3, 1, 1)),
@@ -87,7 +96,12 @@ CASES = [
     _conv("transposed_output_shape", (1, 1, 3, 2), (1, 2, 3, 3), output_shape=[6, 4], strides=[2, 2]),
     *(_pool("MaxPool", *rest, **attrs) for rest, attrs in POOLS),
     *(_pool("AveragePool", *rest, **attrs) for rest, attrs in POOLS),
-    *(_pool("LpPool", *rest, **attrs) for rest, attrs in POOLS[:4]),
+    *(_pool("LpPool", *rest, **attrs) for rest, attrs in POOLS),
+    *(_pool(kind, *rest, **attrs) for kind in ("MaxPool", "AveragePool", "LpPool") for rest, attrs in CORNERS),
+    *(
+        _pool("AveragePool", f"padding_counted_{rest[0]}", *rest[1:], count_include_pad=1, **attrs)
+        for rest, attrs in CORNERS
+    ),
     _pool("AveragePool", "padding_counted", (1, 1, 4, 5), kernel_shape=[3, 2], pads=[1, 1, 1, 0], count_include_pad=1),
     _pool(
         "AveragePool",
@@ -120,6 +134,19 @@ CASES = [
         "plain",
         lambda x, i: op.MaxUnpool(x, i, kernel_shape=[2, 2], strides=[2, 2]),
         (real(1, 2, 2, 1), given([[[[1], [7]], [[10], [13]]]])),
+    ),
+    *(
+        Case(
+            "MaxUnpool",
+            f"to_shape_{name}",
+            lambda x, i, s: op.MaxUnpool(x, i, s, kernel_shape=[2, 2], strides=[2, 2]),
+            (
+                real(2, 1, 2, 2, dims=dims),
+                given([[[[5, 7], [13, 15]]], [[[16, 18], [25, 27]]]], dims=dims),
+                given([2, 1, 5, 5]),
+            ),
+        )
+        for name, dims in (("static", None), ("symbolic", ("n", 1, "h", 2)))
     ),
     Case("GlobalLpPool", "third_power", lambda x: op.GlobalLpPool(x, p=3), (real(2, 2, 3),)),
 ]

@@ -72,6 +72,22 @@ CASES = [
     Case(
         "ReduceMean", "axes_fed_empty", lambda x, a: op.ReduceMean(x, a, keepdims=0), (real(2, 3), given([], np.int64))
     ),
+    *(
+        Case(
+            "ReduceProd",
+            f"zeros_{name}_{'known' if dims is None else 'unknown'}_size",
+            lambda x: op.ReduceProd(x, ints(1), keepdims=0),
+            (given(values, np.float64, dims),),
+        )
+        for name, values in (
+            ("one", [[0, 2, 3, 5, 7]]),
+            ("two", [[0, 2, 0]]),
+            ("three", [[0, 0, 0], [1, 0, 0]]),
+            ("four", [[0, 0, 0, 0]]),
+        )
+        for dims in (None, ("n", "m"))
+    ),
+    Case("ReduceProd", "zeros_two_axes", lambda x: op.ReduceProd(x, ints(-1, 0)), (given([[[0, 1], [2, 0]]], float),)),
     Case("TopK", "largest", lambda x: op.TopK(x, ints(2))[0], (real(2, 4),)),
     Case("TopK", "smallest", lambda x: op.TopK(x, ints(2), axis=0, largest=0)[0], (real(4, 2, dims=("n", 2)),)),
     Case("TopK", "count_fed", lambda x, k: op.TopK(x, k)[0], (real(5), given([3]))),
