@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -53,12 +54,28 @@ _UNARY: Mapping[str, Callable[[Any], Tensor]] = {
     "tan": F.tan,
     "tanh": F.tanh,
 }
+
+
+def _arc_cotangent(x: Any) -> Any:
+    """Also at 0, where `atan(1/x)` has no slope in floating point."""
+    near = sp.Piecewise((sp.pi / 2 - sp.atan(x), x >= 0), (-sp.pi / 2 - sp.atan(x), True))
+    return sp.Piecewise((sp.atan(1 / x), sp.Abs(x) > 1), (near, True))
+
+
+def _sinc(x: Any) -> Any:
+    """Near 0 by its power series, whose derivatives do not cancel as those of the quotient do."""
+    series = sp.Integer(0)
+    for n in reversed(range(8)):  # the next term is below 1e-16
+        series = sp.Rational((-1) ** n, math.factorial(2 * n + 1)) + x**2 * series
+    return sp.Piecewise((sp.sin(x) / x, sp.Abs(x) > sp.S.Half), (series, True))
+
+
 _REWRITTEN: Mapping[str, Callable[..., Any]] = {
     "Heaviside": lambda x, at_zero: (
         (sp.sign(x) + 1) / 2 if at_zero == sp.S.Half else sp.Piecewise((0, x < 0), (1, x > 0), (at_zero, True))
     ),
     "Mod": lambda a, b: a - b * sp.floor(a / b),
-    "acot": lambda x: sp.atan(1 / x),
+    "acot": _arc_cotangent,
     "acoth": lambda x: sp.atanh(1 / x),
     "acsc": lambda x: sp.asin(1 / x),
     "acsch": lambda x: sp.asinh(1 / x),
@@ -72,7 +89,7 @@ _REWRITTEN: Mapping[str, Callable[..., Any]] = {
     "frac": lambda x: x - sp.floor(x),
     "sec": lambda x: 1 / sp.cos(x),
     "sech": lambda x: 1 / sp.cosh(x),
-    "sinc": lambda x: sp.Piecewise((sp.sin(x) / x, sp.Ne(x, 0)), (1, True)),
+    "sinc": _sinc,
 }
 """Functions without an operator in terms of those that have one."""
 
@@ -88,11 +105,14 @@ _COMBINED: Mapping[str, Callable[[Any, Any], Tensor]] = {"And": F.logical_and, "
 _DERIVED_LOGIC = frozenset({"Equivalent", "ITE", "Implies"})
 _STRUCTURE = frozenset({"Add", "Max", "Min", "Mul", "Not", "Piecewise", "Pow"})
 _KNOWN = frozenset({*_UNARY, *_REWRITTEN, *_RELATIONS, *_COMBINED, *_DERIVED_LOGIC, *_STRUCTURE})
-_FINITE = _KNOWN - {"Pow", "acos", "acosh", "asin", "atanh", "cosh", "exp", "log", "sinh", "tan"}
-"""Functions whose value and slope are finite wherever their arguments are, except for arguments at the limit."""
+_SINGULAR = frozenset({"acos", "acosh", "asin", "atanh", "cosh", "exp", "log", "sinh", "tan"})
+"""Functions whose value or slope is infinite, or too large, for some finite argument."""
 _SAFE_POINTS = (0, 1, -1, 0.5, -0.5, 2, -2, 10, -10)
 _LARGEST_PRODUCT = 8
 """The highest power that is computed by multiplications."""
+_LARGEST_DIVISOR = 256
+"""Integers up to it are exact in every dtype."""
+_LARGEST_SAFE_DEGREE = 2
 
 
 def lower(expression: Any, tensors: Mapping[Any, Tensor], what: str = "lower") -> Tensor:
@@ -203,7 +223,7 @@ class _Lowering:
         over, under = [], []
         for factor in rest.as_ordered_factors():
             base, exponent = factor.as_base_exp()
-            if exponent.is_number and _is_negative(exponent):
+            if _is_divisor(base, exponent):
                 under.append(base**-exponent)
             else:
                 over.append(factor)
@@ -218,19 +238,20 @@ class _Lowering:
         if number in (1, -1):
             return t if number == 1 else F.neg(t)
         inverse = 1 / number
-        if inverse.is_Integer and int(inverse) & (int(inverse) - 1):
+        exact = inverse.is_Integer and abs(inverse) <= _LARGEST_DIVISOR
+        if exact and int(inverse) & (int(inverse) - 1):
             return F.divide(t, self.value(inverse))
         return F.multiply(t, self.value(number))
 
     def _pow(self, e: Any) -> Tensor:
         base, exponent = e.base, e.exp
-        if exponent.is_number and _is_negative(exponent):
-            return F.reciprocal(self.value(base**-exponent))
         if exponent == sp.S.Half:
             return F.sqrt(self.value(base))
-        if exponent.is_Integer and exponent <= _LARGEST_PRODUCT:
-            half = exponent // 2
-            return F.multiply(self.value(base**half), self.value(base ** (exponent - half)))
+        if _is_divisor(base, exponent):
+            return F.reciprocal(self.value(base**-exponent))
+        if exponent.is_Integer and abs(exponent) <= _LARGEST_PRODUCT:
+            factor = self.value(base)
+            return _product(factor if exponent > 0 else F.reciprocal(factor), abs(int(exponent)))
         return F.pow(self.tensor(base), self.tensor(exponent))
 
     def _piecewise(self, e: Any) -> Tensor:
@@ -260,6 +281,20 @@ class _Lowering:
         return _Lowering(self.dtype, guarded, self.what).tensor(e)
 
 
+def _product(t: Any, exponent: int) -> Tensor:
+    """A positive power by halves."""
+    if exponent == 1:
+        return t  # type: ignore[no-any-return]
+    return F.multiply(_product(t, exponent // 2), _product(t, exponent - exponent // 2))
+
+
+def _is_divisor(base: Any, exponent: Any) -> bool:
+    """Whether a power is divided by. High powers that would overflow are those of a reciprocal instead."""
+    if exponent.is_Integer:
+        return bool(exponent == -1 or (exponent < 0 and _degree(base**-exponent) <= _LARGEST_SAFE_DEGREE))
+    return bool(exponent == -sp.S.Half)
+
+
 def _is_negative(e: Any) -> bool:
     return bool(e.as_coeff_Mul()[0].is_negative)
 
@@ -267,7 +302,7 @@ def _is_negative(e: Any) -> bool:
 @functools.lru_cache(maxsize=256)
 def _safe_point(e: Any) -> dict[Any, float] | None:
     """Values of the symbols of `e` at which it and its slopes are finite; None if they are everywhere, or nowhere."""
-    if all(_is_finite(part) for part in sp.preorder_traversal(e) if part.args and not isinstance(part, sp.Tuple)):
+    if _degree(e) <= _LARGEST_SAFE_DEGREE:
         return None
     symbols = sorted(e.free_symbols, key=str)
     formula = plain(e)
@@ -279,11 +314,27 @@ def _safe_point(e: Any) -> dict[Any, float] | None:
     return None
 
 
-def _is_finite(e: Any) -> bool:
-    """Whether the function at the root of `e` has a finite slope wherever its arguments are finite."""
-    if e.is_Pow and e.exp.is_Integer:
-        return bool(e.exp > 0 or (e.base.is_Symbol and e.base.is_nonzero))
-    return e.func.__name__ in _FINITE or not e.free_symbols
+def _degree(e: Any) -> float:
+    """How fast an expression grows, as a power of its symbols; infinite where it is singular or oscillates faster.
+
+    Up to 2, slopes are finite for all arguments. A cube is made of a square, which overflows early in float16.
+    """
+    if not e.free_symbols or e.is_Boolean:
+        return 0
+    if e.is_Symbol:
+        return 1
+    if e.is_Pow:
+        if e.exp.is_Integer and e.exp > 0:
+            return _degree(e.base) * int(e.exp)
+        return 0 if e.exp.is_Integer and e.base.is_Symbol and e.base.is_nonzero else math.inf
+    if isinstance(e, sp.Piecewise):
+        return max(_degree(value) for value, _ in e.args)
+    parts = [_degree(a) for a in e.args]
+    if e.is_Add or isinstance(e, (sp.Max, sp.Min, sp.Abs)):
+        return max(parts)
+    if e.is_Mul:
+        return sum(parts)
+    return 1 if max(parts) <= 1 and e.func.__name__ not in _SINGULAR else math.inf
 
 
 def _is_number(e: Any) -> bool:

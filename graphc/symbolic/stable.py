@@ -1,14 +1,17 @@
 """Rewriting formulas into forms that neither overflow nor cancel in floating point.
 
-Only identities of real numbers are used. What overflows in practice are sums of two exponentials `a exp(u) + b exp(v)`
+Only identities of real numbers are used. What overflows in practice are sums of exponentials `a exp(u) + b exp(v)`
 with positive a and b; cosh is one. Under a logarithm they become a softplus, in a denominator powers of the logistic
 function `sigmoid(d) = 1 / (1 + exp(-d))`:
 
     log(a exp(u) + b exp(v))     = log(a) + u + softplus(d)              with d = v - u + log(b/a)
-    (a exp(u) + b exp(v))**(-n)  = a**(-n) exp(-n u) sigmoid(-d)**n
+    (a exp(u) + b exp(v))**(-n)  = a**(-n) exp(-n u) sigmoid(-d)**n      for an integer n
+    (a exp(u) + b exp(v))**r     = a**r exp(r u + r softplus(d))         for another number r
     exp(d) sigmoid(-d)           = sigmoid(d)
     exp(w) sigmoid(d)            = exp(w - softplus(-d))                 where w and d cancel in part
     sigmoid(d) - sigmoid(-d)     = 2 sigmoid(d) - 1 = tanh(d/2)
+
+Of three exponentials and more, all but the first are one: that of the logarithm of their sum.
 
 Each rule looks at one node of an expression; rules are applied from the leaves to the root.
 """
@@ -96,41 +99,59 @@ def _exponential(e: Any) -> tuple[Any, Any]:
     return sp.Mul(*(f for f in factors if not isinstance(f, sp.exp))), sp.Add(*exponents)
 
 
-def _two_exponentials(e: Any) -> tuple[Any, Any, Any] | None:
-    """`(a, u, d)` when `e` is `a exp(u) (1 + exp(d))` with a positive number a, u being 0 if that is possible."""
+def _sum_of_exponentials(e: Any) -> tuple[Any, Any, Any] | None:
+    """`(a, u, d)` when `e` is `a exp(u) (1 + exp(d))` with a positive number a, u being 0 if that is possible.
+
+    That is so for sums of two or more exponentials, each with a positive factor.
+    """
     if isinstance(e, sp.cosh):
         return sp.S.Half, e.args[0], -2 * e.args[0]
-    if not e.is_Add or len(e.args) != 2:
+    if not e.is_Add:
         return None
-    (a, u), (b, v) = map(_exponential, e.args)
-    if not (a.is_number and b.is_number and a.is_positive and b.is_positive):
+    terms = [_exponential(t) for t in e.args]
+    if not all(a.is_number and a.is_positive for a, _ in terms):
         return None
-    if v.is_zero:
-        a, u, b, v = b, v, a, u
-    return a, u, sp.expand(v - u) + sp.log(b / a)
+    (a, u), *others = sorted(terms, key=lambda term: not term[1].is_zero)
+    if len(others) == 1:
+        (b, v), excess = others[0], sp.S.Zero
+    else:
+        inner = _sum_of_exponentials(sp.Add(*(c * sp.exp(w) for c, w in others)))
+        assert inner is not None, "its terms are exponentials"
+        b, v, excess = inner[0], inner[1], softplus(inner[2])
+    return a, u, sp.expand(v - u) + excess + sp.log(b / a)
 
 
 def _log(e: Any) -> Any:
+    """The logarithm of each factor that is a sum of exponentials or a sigmoid; one of all the others."""
     coefficient, argument = _split(e.args[0])
     if not coefficient.is_positive:
         return e
-    power = _sigmoid_power(argument)
-    if power:
-        u, n = power
-        return sp.log(coefficient) - n * softplus(-u)
-    found = _two_exponentials(argument)
-    if found is None:
-        return e
-    a, u, d = found
-    return sp.log(coefficient * a) + u + softplus(d)
+    total, rest = sp.S.Zero, coefficient
+    for factor in sp.Mul.make_args(argument):
+        found = _sum_of_exponentials(factor)
+        power = _sigmoid_power(factor)
+        if found:
+            a, u, d = found
+            total += u + softplus(d)
+            rest *= a
+        elif power:
+            u, n = power
+            total -= n * softplus(-u)
+        else:
+            rest *= factor
+    return total + sp.log(rest) if total != 0 else e
 
 
 def _power(e: Any) -> Any:
-    found = _two_exponentials(e.base) if e.exp.is_Integer and e.exp < 0 else None
+    """Powers of sums of exponentials but for products: of sigmoids, or of one exponential."""
+    product = e.exp.is_Integer and e.exp > 0
+    found = _sum_of_exponentials(e.base) if e.exp.is_number and e.exp.is_real and not product else None
     if found is None:
         return e
     a, u, d = found
-    return _product(a**e.exp * sp.exp(sp.expand(e.exp * u)) * sigmoid(-d) ** -e.exp)
+    if e.exp.is_Integer:
+        return _product(a**e.exp * sp.exp(sp.expand(e.exp * u)) * sigmoid(-d) ** -e.exp)
+    return a**e.exp * sp.exp(sp.expand(e.exp * (u + softplus(d))))
 
 
 # --- sigmoids -----------------------------------------------------------------------------------------------------

@@ -79,8 +79,9 @@ def _pow_base(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
             return F.zeros_like(g)
         return g * (F.pow(x, constant(exponent - 1.0, y.dtype)) * exponent)
     y = F.cast(y, x.dtype)
-    # where y is 0 the derivative is 0, although 0 * x^-1 is not at x = 0
-    return g * F.where(F.equal(y, 0.0), 0.0, y * F.pow(x, y - 1.0))
+    # where both are 0 the derivative is 0, although 0 * x^-1 is not; for other x, the derivative by y needs x^-1
+    safe = F.where(F.logical_and(F.equal(x, 0.0), F.equal(y, 0.0)), 1.0, x)
+    return g * (y * F.pow(safe, y - 1.0))
 
 
 def _pow_exponent(node: Node, g: Tensor, x: Tensor, y: Tensor) -> Tensor | None:

@@ -97,6 +97,13 @@ def test_cotangent_of_zero_stays_zero_where_the_slope_of_a_quotient_overflows() 
     np.testing.assert_array_equal(found, [[0.0], [0.0]])
 
 
+def test_power_has_a_mixed_second_derivative_where_the_exponent_is_zero() -> None:
+    power = gc.grad(gc.sum(x**b), x)
+    found = gc.evaluate([power, gc.grad(gc.sum(power), b)], {"x": [2.0, 0.0], "b": [0.0, 0.0]})
+    np.testing.assert_array_equal(found[0], [0.0, 0.0])
+    assert found[1][0] == 0.5
+
+
 def test_cost_counts_shared_nodes_once_and_numbers_not_at_all() -> None:
     square = x * x
     scale = gc.input("alpha", ()) * 2.0

@@ -44,6 +44,9 @@ GRAPHS: dict[str, tuple[sp.Basic, Callable[[], gc.Tensor]]] = {
     "high_power": (x**9, lambda: gc.pow(a, gc.constant(np.float32(9)))),
     "inverse_square": (x**-2, lambda: gc.reciprocal(a * a)),
     "root": (sp.sqrt(x), lambda: gc.sqrt(a)),
+    "inverse_cube": (x**-3, lambda: (r := gc.reciprocal(a)) * (r * r)),
+    "over_cube": (y / x**3, lambda: (r := gc.reciprocal(a)) * (r * r) * b),
+    "inverse_of_high_power": (x**-9, lambda: gc.pow(a, gc.constant(np.float32(-9)))),
     "inverse_root": (1 / sp.sqrt(x), lambda: gc.rsqrt(a)),
     "over_root": (y / sp.sqrt(x), lambda: b / gc.sqrt(a)),
     "fractional_power": (x ** sp.Rational(3, 2), lambda: gc.pow(a, gc.constant(np.float32(1.5)))),
@@ -141,7 +144,8 @@ BRANCHES: dict[str, sp.Expr] = {
     "sinc": sp.Piecewise((sp.sin(x) / x, sp.Ne(x, 0)), (1, True)),
     "reciprocal": sp.Piecewise((1 / (x - 1), x > 2), (1 / (x + 1), x < -2), (x, True)),
     "nested": sp.Piecewise((sp.Piecewise((sp.log(x), x > 1), (1 / x, True)), x > 0), (x, True)),
-    "smooth": sp.Piecewise((x**3, x > 0), (sp.sin(x), True)),
+    "smooth": sp.Piecewise((x**2 + x, x > 0), (sp.sin(x), True)),
+    "cube": sp.Piecewise((x**3, sp.Abs(x) < 1), (x, True)),
 }
 
 
@@ -162,6 +166,13 @@ def test_branch_that_is_not_chosen_spoils_no_gradient(name: str) -> None:
 def test_safe_arguments_are_used_only_where_they_are_needed() -> None:
     assert gc.graph(lower(BRANCHES["smooth"], TENSORS)).count("Where") == 1
     assert gc.graph(lower(BRANCHES["log"], TENSORS)).count("Where") == 2
+    assert gc.graph(lower(BRANCHES["cube"], TENSORS)).count("Where") == 2
+
+
+def test_overflow_in_a_branch_that_is_not_chosen_spoils_no_float16_gradient() -> None:
+    t = gc.input("t", (2,), "float16")
+    gradient = gc.grad(gc.sum(lower(BRANCHES["cube"], {x: t})), t)
+    np.testing.assert_array_equal(gc.evaluate(gradient, {"t": [0.5, 3000.0]}), [0.75, 1.0])
 
 
 def test_nan_passes_through_every_branch() -> None:

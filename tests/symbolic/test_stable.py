@@ -23,6 +23,15 @@ FORMS: dict[str, tuple[sp.Expr, sp.Expr]] = {
     "log_of_square_of_sigmoid": (log(3 / (1 + exp(-x)) ** 2), log(3) - 2 * softplus(-x)),
     "log_of_complement": (log(1 - 1 / (1 + exp(-x))), -softplus(x)),
     "log_sum_exp": (log(exp(x) + exp(y)), x + softplus(y - x)),
+    "log_sum_of_three": (log(1 + exp(x) + exp(2 * x)), softplus(x + softplus(x))),
+    "log_of_ratio": (log((1 + exp(x)) / (1 + exp(y))), softplus(x) - softplus(y)),
+    "log_of_product": (log(3 * y**2 * (1 + exp(x))), log(3 * y**2) + softplus(x)),
+    "softmax_of_three": (
+        exp(x) / (exp(x) + exp(-x) + 1),
+        sigmoid(x + softplus(-2 * x)) * exp(-softplus(-2 * x)),
+    ),
+    "power_of_sigmoid": ((1 + exp(-x)) ** -sp.Rational(5, 2), exp(-sp.Rational(5, 2) * softplus(-x))),
+    "root_of_sum": (sp.sqrt(1 + exp(x)), exp(softplus(x) / 2)),
     "log_cosh": (log(2 * sp.cosh(x)), x + softplus(-2 * x)),
     "sigmoid": (1 / (1 + exp(-x)), sigmoid(x)),
     "sigmoid_as_ratio": (exp(x) / (1 + exp(x)), sigmoid(x)),
@@ -71,7 +80,8 @@ def test_recognized_form_has_the_same_values(name: str) -> None:
 
 
 POINTS = (-1e4, -200.0, -20.0, -1.0, 0.0, 0.5, 20.0, 200.0, 1e4)
-UNBOUNDED = {"cubic_exponent", "log_sum_exp", "negative_weight", "no_exponential", "sigmoid_of_difference"}
+UNBOUNDED = {"cubic_exponent", "log_sum_exp", "negative_weight", "no_exponential", "root_of_sum"}
+UNBOUNDED |= {"log_of_product", "log_of_ratio", "sigmoid_of_difference"}
 
 
 @functools.cache

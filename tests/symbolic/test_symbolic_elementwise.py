@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -34,6 +35,13 @@ def test_result_has_the_type_of_its_argument(dtype: str) -> None:
     assert mish(x).type == swish(x, beta=0.3).type == gc.grad(gc.sum(mish(x)), x).type == x.type
 
 
+def test_small_factors_fit_narrow_dtypes() -> None:
+    small = gc.elementwise("small", lambda x: x / 100_000)
+    sinc = gc.elementwise("sinc", lambda x: sp.sinc(x))
+    t = gc.input("t", (1,), "float16")
+    assert gc.evaluate([small(t), sinc(t)], {"t": [0.25]}) == [pytest.approx(2.5e-6, rel=0.02), np.float16(0.98962)]
+
+
 @pytest.mark.parametrize("function", [mish, swish, snake], ids=lambda f: f.name)
 def test_gradient_agrees_with_finite_differences_to_second_order(function: Callable[..., gc.Tensor]) -> None:
     x = gc.input("x", (7,), "float64")
@@ -61,6 +69,36 @@ def test_lifted_gradient_is_the_derivative() -> None:
     for function in (mish, swish, snake):
         gradient = gc.to_sympy(gc.grad(gc.sum(function(t)), t))
         assert sp.simplify(gradient - sp.diff(gc.to_sympy(function(t)), symbol)) == 0
+
+
+HARD: dict[str, tuple[Callable[..., Any], list[float]]] = {
+    "product_with_sinh": (lambda x: x * sp.sinh(x), [-3.0, 0.0, 2.0]),
+    "acot": (lambda x: sp.acot(x), [-1e8, -1.5, -0.5, 1e-30, 0.5, 3.0, 1e8]),
+    "sinc": (lambda x: sp.sinc(x), [-9.0, -0.6, -0.1, 1e-3, 1e-30, 0.4, 2.0]),
+    "inverse_cube": (lambda x: x**-3, [-1e30, -1e12, 0.5, 1e30]),
+    "cauchy": (lambda x: (1 + x**2) ** -2, [-1e30, -300.0, 0.0, 1.0, 1e30]),
+    "root_of_sum": (lambda x: sp.sqrt(1 + sp.exp(x)), [-1e4, -3.0, 0.0, 100.0]),
+    "richards": (lambda x, *, nu=0.5: (1 + sp.exp(-x)) ** -nu, [-1e4, -100.0, 0.0, 1e4]),
+    "soft_clip": (lambda x: sp.log((1 + sp.exp(x)) / (1 + sp.exp(x - 1))), [-1e4, -5.0, 0.0, 5.0]),
+    "log_sum_exp": (lambda x: sp.log(1 + sp.exp(x) + sp.exp(-x)), [-1e4, -2.0, 0.0, 1e4]),
+}
+"""Formulas that overflow, cancel or are not defined at a point, if computed as they are written."""
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_values_and_derivatives_are_right_at_hard_points(name: str) -> None:
+    expression, points = HARD[name]
+    function = gc.elementwise(name, expression)
+    t, symbol = gc.input("t", (len(points),)), sp.Symbol("x", real=True)
+    outputs = [function(t)]
+    for _ in range(2):
+        outputs.append(gc.grad(gc.sum(outputs[-1]), t))
+    formula = function.expression.xreplace({sp.Symbol("nu", real=True): sp.S.Half})
+    for order, found in enumerate(gc.evaluate(outputs, {"t": points})):
+        exact = sp.lambdify(symbol, sp.diff(formula, symbol, order), "mpmath")
+        with mpmath.workdps(150):
+            expected = [float(exact(mpmath.mpf(float(np.float32(p))))) for p in points]
+        np.testing.assert_allclose(found, expected, rtol=4e-6, atol=1e-6)
 
 
 # --- parameters ---------------------------------------------------------------------------------------------------
