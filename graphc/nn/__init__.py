@@ -104,6 +104,7 @@ from graphc.nn.pooling import (
     MaxPool2d,
     MaxPool3d,
 )
+from graphc.nn.recurrent import GRU, LSTM, RNN
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -136,6 +137,7 @@ __all__ = [
     "Embedding",
     "Flatten",
     "GELU",
+    "GRU",
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
@@ -146,6 +148,7 @@ __all__ = [
     "InstanceNorm2d",
     "InstanceNorm3d",
     "L1Loss",
+    "LSTM",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -160,6 +163,7 @@ __all__ = [
     "NLLLoss",
     "PReLU",
     "RMSNorm",
+    "RNN",
     "ReLU",
     "ReLU6",
     "SELU",
