@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from graphc import functional as F
 from graphc.errors import UnavailableError
 from graphc.ir import dims
@@ -12,7 +14,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
 from passes.lowering.autotune import fastest
-from passes.lowering.costs import DEFAULT_SIZE, PRICES, cheapest
+from passes.lowering.costs import DEFAULT_SIZE, PRICES, cheapest, sizes_of
 from passes.lowering.weight_gradient import FORMS, NAME, WeightGradient
 from passes.lowering.windows import Window, reshaped
 from passes.rewrite import ANY, RuleSet, rewrite, rule
@@ -29,7 +31,8 @@ def lower_convolutions(
     - Gradients of convolutions in their weights, calls named `conv_weight_gradient`, become one of six forms
       (:mod:`passes.lowering.weight_gradient`).
     - On the CPU, `ConvTranspose` with stride 1, such as the gradient in the data, becomes `Conv` with the kernel turned
-      round, where that pads no more than the transposed convolution cuts off: 1.1 to 3.4 times as fast.
+      round (or the data, where it is smaller), where that pads no more than the transposed convolution cuts off: 1.1 to
+      3.4 times as fast.
     - On the CPU, what `ScatterElements` places by the indices of a MaxPool whose windows do not overlap is placed by
       `MaxUnpool`: three to five times as fast.
 
@@ -75,15 +78,14 @@ def _rules(provider: str, autotune: bool, default: int) -> RuleSet:
 
 @rule("ConvTranspose", name="turned-convolution")
 def _TURNED(node: Node) -> Tensor | None:
-    """ConvTranspose(x, w) -> Conv(x, w turned round), with stride 1."""
+    """ConvTranspose(x, w) -> Conv(x, w turned round), with stride 1. What is smaller is turned: weight or data."""
     x, w, *bias = node.inputs
     assert x is not None
     assert w is not None
     attrs = node.attrs
-    kernel = tuple([k for k in w.shape[2:] if isinstance(k, int)])
-    rows, columns = w.shape[:2]
-    if len(kernel) < w.ndim - 2 or not isinstance(rows, int) or not isinstance(columns, int):
+    if not w.tensor_type.is_static or x.tensor_type.shape is None:
         return None
+    kernel = tuple([k for k in w.shape[2:] if isinstance(k, int)])
     ones, zeros = (1,) * len(kernel), (0,) * len(kernel)
     window = Window(kernel, tuple(attrs.get("strides") or ones), tuple(attrs.get("dilations") or ones))
     if (
@@ -98,14 +100,26 @@ def _TURNED(node: Node) -> Tensor | None:
     if not all(0 <= new <= old for new, old in zip(pads, cut, strict=True)):
         return None
     groups = attrs["group"]
-    turned = w[:, :, *(slice(None, None, -1) if k > 1 else slice(None) for k in kernel)]
-    if groups > 1:
-        apart = reshaped(turned, [groups, rows // groups, columns, *kernel])
-        turned = reshaped(F.swapaxes(apart, 1, 2), [groups * columns, rows // groups, *kernel])
-    else:
-        turned = F.swapaxes(turned, 0, 1)
     made = {"strides": ones, "dilations": window.dilations, "pads": pads, "group": groups}
-    return apply("Conv", (x, turned, *bias), made).out()
+    moved = sum(float(np.prod(sizes_of(t))) for t in (x, node.out()))
+    if moved < np.prod(w.shape):  # turn the data round, and the result back
+        made["pads"] = [*pads[len(kernel) :], *pads[: len(kernel)]]
+        return _turned(apply("Conv", (_turned(x, kernel), _exchanged(w, groups), *bias), made).out(), kernel)
+    return apply("Conv", (x, _exchanged(_turned(w, kernel), groups), *bias), made).out()
+
+
+def _turned(t: Tensor, kernel: tuple[int, ...]) -> Tensor:
+    """`t` with the spatial axes along which the kernel extends turned round."""
+    return t[:, :, *(slice(None, None, -1) if k > 1 else slice(None) for k in kernel)]
+
+
+def _exchanged(w: Tensor, groups: int) -> Tensor:
+    """The weight with input and output channels exchanged, in each group."""
+    if groups == 1:
+        return F.swapaxes(w, 0, 1)
+    rows, columns, *kernel = [d for d in w.shape if isinstance(d, int)]
+    apart = reshaped(w, [groups, rows // groups, columns, *kernel])
+    return reshaped(F.swapaxes(apart, 1, 2), [groups * columns, rows // groups, *kernel])
 
 
 @rule("ScatterElements", name="max-unpool", below=("Reshape",))
