@@ -80,8 +80,9 @@ class _Folding:
             return self._linear(given)
         for product, bias in both_orders(given.node):
             linear, offset = self._linear(product), self._offset(bias, given.ndim)
-            if linear is not None and linear.bias is None and offset is not None:
-                return linear._replace(bias=bias, offset=offset)
+            if linear is not None and offset is not None:
+                own = bias if linear.bias is None else linear.bias
+                return linear._replace(bias=own, offset=linear.offset + offset)
         return None
 
     def _linear(self, result: Tensor) -> _Linear | None:

@@ -210,6 +210,13 @@ def test_normalizations_one_after_another_and_behind_one_another_fold():
     assert list(folded.parameters) == ["a.weight", "a.bias", "b.weight", "b.bias"]
 
 
+def test_a_sum_after_a_product_with_a_bias_folds_both_offsets():
+    h = nn.Linear(4, name="linear")(gc.input("x", ("n", 4))) + RNG.normal(size=4).astype(np.float32)
+    g = gc.to_inference(graph(nn.BatchNorm1d(name="norm")(h)))
+    folded = check_folded(g, random_state(g), {"x": RNG.normal(size=(6, 4)).astype(np.float32)})
+    assert folded.operators() == {"Gemm": 1}
+
+
 def test_shared_weights_stay_for_their_other_readers():
     x = gc.input("x", ("n", 4))
     layer = nn.Linear(4, name="shared")
@@ -223,9 +230,11 @@ def unfoldable() -> dict[str, gc.Tensor]:
     x = gc.input("x", ("n", 4))
     sequence = gc.input("x", ("n", 4, 4))
     linear = nn.Linear(4, name="linear")(x)
+    shift = np.ones(4, np.float32)
     return {
         "an activation between": nn.BatchNorm1d()(gc.relu(linear)),
         "another reader": nn.BatchNorm1d()(linear) + linear,
+        "another reader of the sum": nn.BatchNorm1d()(linear + shift) + gc.tanh(linear + shift),
         "a computed weight": nn.BatchNorm1d()(x @ gc.tanh(gc.parameter("w", (4, 4), nn.init.Normal()))),
         "an axis that is no feature axis": nn.BatchNorm1d()(sequence @ gc.parameter("w", (4, 4), nn.init.Normal())),
         "a bias along the batch": nn.BatchNorm1d()(

@@ -54,6 +54,13 @@ def test_a_product_with_ones_that_the_user_wrote_stays():
     assert_same_graph(gc.to_inference(y), x * gc.ones((2, 4, 1, 1)) + x)
 
 
+def test_a_product_with_a_dropout_of_something_else_stays():
+    x, gate = image(2), gc.input("gate", (2, 4, 1, 1))
+    assert_same_graph(gc.to_inference(x * nn.Dropout(0.5)(gate)), x * gate)
+    ones = gc.ones((2, 4, 3, 5))
+    assert_same_graph(gc.to_inference(gate * nn.Dropout(0.5)(ones)), gate * ones)
+
+
 def test_batch_normalization_takes_its_running_statistics():
     x = image()
     layer = nn.BatchNorm2d(eps=1e-3)

@@ -269,6 +269,7 @@ def test_rates_are_per_site():
 
     y = mlp()
     assert rates(gc.insert_dropout(y, rate={"mlp.*": 0.1, "mlp.1": 0.4})) == [0.1, 0.4, 0.1]
+    assert rates(gc.insert_dropout(y, rate={"mlp.*": 0.1, "mlp": 0.4})) == [0.1, 0.1, 0.4]
     assert rates(gc.insert_dropout(y, "Gemm", lambda node: 0.2 if node.types[0].shape[-1] == 16 else 0.3)) == [0.2, 0.3]
     assert rates(gc.insert_dropout(y, "Gemm", lambda node: 0.2 if node.types[0].shape[-1] == 16 else 0)) == [0.2]
 
