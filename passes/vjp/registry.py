@@ -62,20 +62,21 @@ _FAMILIES = (
 _NO_GRADIENT: dict[str, tuple[str, ...]] = {
     "the result is not a number that can vary continuously (bool or integer)": (
         *("And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor", "Equal"),
-        *("Greater", "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression"),
+        *("Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual", "NonMaxSuppression"),
         *("NonZero", "Not", "Or", "Shape", "Size", "StringConcat", "StringNormalizer", "StringSplit", "Xor"),
         *("RegexFullMatch", "OptionalHasElement", "SequenceLength", "ConvInteger", "MatMulInteger"),
-        *("QLinearConv", "QLinearMatMul", "DynamicQuantizeLinear", "TfIdfVectorizer"),
+        *("QLinearConv", "QLinearMatMul"),
     ),
     "it is constant but for jumps, so that its derivative is zero wherever it exists": (
-        *("Ceil", "Floor", "QuantizeLinear", "Round", "Sign"),
+        *("Ceil", "Floor", "Hardmax", "MelWeightMatrix", "QuantizeLinear", "Round", "Sign"),
     ),
+    "it rounds; to differentiate its scale, compute that in operators of its own": ("DynamicQuantizeLinear",),
     "it only takes shapes or types of its inputs, not their values": (
         *("ConstantOfShape", "EyeLike", "RandomNormalLike", "RandomUniformLike"),
     ),
     "it has no differentiable input": (
-        *("BlackmanWindow", "Constant", "HammingWindow", "HannWindow", "ImageDecoder", "MelWeightMatrix"),
-        *("RandomNormal", "RandomUniform", "SequenceEmpty"),
+        *("BlackmanWindow", "Constant", "HammingWindow", "HannWindow", "ImageDecoder"),
+        *("RandomNormal", "RandomUniform", "SequenceEmpty", "TfIdfVectorizer"),
     ),
     "it takes the bits of one number for those of another": ("BitCast",),
     "it draws at random": ("Bernoulli", "Multinomial"),
