@@ -17,7 +17,99 @@ from graphc.ir.types import as_dtype
 from graphc.nn import init
 from graphc.nn.module import Module
 
-__all__ = ["GroupNorm", "InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "LayerNorm", "RMSNorm"]
+__all__ = [
+    "GroupNorm",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
+    "LayerNorm",
+    "RMSNorm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "rms_norm",
+]
+
+
+def _sizes(title: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    if not shape or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
+        raise OperatorError(
+            f"{title}: normalized_shape is {normalized_shape!r}; expected the sizes of the last axes{location()}"
+        )
+    return shape
+
+
+def _check_last(title: str, x: Tensor, shape: tuple[int, ...]) -> None:
+    if x.ndim < len(shape) or any(map(dims.provably_different, x.shape[-len(shape) :], shape)):
+        raise ShapeError(
+            f"{title}: the input is {x.type}; expected last axes of {', '.join(map(str, shape))}{location()}"
+        )
+
+
+def layer_norm(
+    x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Tensor:
+    """`(x - mean) / sqrt(var + eps) * weight + bias` over the last axes, of sizes `normalized_shape` (Ba et al. 2016).
+
+    A `weight` or `bias` of None is left out. ONNX LayerNormalization, which computes statistics of half precision in
+    float32. Raises ShapeError when the last axes are others.
+    """
+    x, shape = F.as_tensor(x), _sizes("layer_norm", normalized_shape)
+    _check_last("layer_norm", x, shape)
+    scale = constant(np.ones(shape), x.dtype) if weight is None else weight
+    return apply("LayerNormalization", (x, scale, bias), {"axis": -len(shape), "epsilon": eps}).out()
+
+
+def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Tensor:
+    """`x / sqrt(mean(x²) + eps) * weight` over the last axes (Zhang and Sennrich 2019). ONNX RMSNormalization.
+
+    An `eps` of None is the machine epsilon of the dtype. Raises ShapeError when the last axes are others.
+    """
+    x, shape = F.as_tensor(x), _sizes("rms_norm", normalized_shape)
+    _check_last("rms_norm", x, shape)
+    scale = constant(np.ones(shape), x.dtype) if weight is None else weight
+    if eps is None:
+        eps = 2.0 ** -_DIGITS.get(x.dtype.name, 23)
+    return apply("RMSNormalization", (x, scale), {"axis": -len(shape), "epsilon": eps}).out()
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Each of `num_groups` groups of channels of each sample of `x` (N, C, ...) normalized (Wu and He 2018).
+
+    `weight` and `bias` have the shape (C,), or are None. ONNX GroupNormalization. Raises ShapeError.
+    """
+    x = F.as_tensor(x)
+    return apply(
+        "GroupNormalization",
+        (x, *_per_channel("group_norm", x, weight, bias)),
+        {"num_groups": num_groups, "epsilon": eps},
+    ).out()
+
+
+def instance_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Tensor:
+    """Each channel of each sample of `x` (N, C, ...) normalized (Ulyanov et al. 2016). ONNX InstanceNormalization.
+
+    `weight` and `bias` have the shape (C,), or are None. Raises ShapeError.
+    """
+    x = F.as_tensor(x)
+    inputs = (x, *_per_channel("instance_norm", x, weight, bias))
+    return apply("InstanceNormalization", inputs, {"epsilon": eps}).out()
+
+
+_DIGITS = {"float16": 10, "bfloat16": 7, "float64": 52}
+"""Binary digits of the fraction, where it is not float32."""
+
+
+def _per_channel(title: str, x: Tensor, weight: Any, bias: Any) -> tuple[Any, Any]:
+    """`weight` and `bias`, or ones and zeros for the channels of `x`."""
+    channels = x.shape[1] if x.ndim > 1 else None
+    if not isinstance(channels, int):
+        raise ShapeError(f"{title}: the input is {x.type}; expected a number of channels in axis 1{location()}")
+    return (
+        constant(np.ones(channels), x.dtype) if weight is None else weight,
+        constant(np.zeros(channels), x.dtype) if bias is None else bias,
+    )
 
 
 class _Affine(Module):
@@ -28,7 +120,6 @@ class _Affine(Module):
 
     def _make(self, shape: tuple[int, ...], dtype: object, weight: bool, bias: bool) -> None:
         self.dtype = as_dtype(dtype)
-        self._shape = shape
         if weight:
             self.parameter("weight", shape, init.Ones(), dtype=self.dtype)
         else:
@@ -38,12 +129,6 @@ class _Affine(Module):
         else:
             self.bias = None
 
-    def _scale(self) -> Tensor:
-        return constant(np.ones(self._shape), self.dtype) if self.weight is None else self.weight
-
-    def _shift(self) -> Tensor:
-        return constant(np.zeros(self._shape), self.dtype) if self.bias is None else self.bias
-
     def _checked(self, given: Any) -> Tensor:
         x = F.as_tensor(given)
         if x.dtype is not self.dtype:
@@ -52,22 +137,6 @@ class _Affine(Module):
                 f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
             )
         return x
-
-
-def _shape_of(title: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if not shape or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in shape):
-        raise OperatorError(
-            f"{title}: normalized_shape is {normalized_shape!r}; expected the sizes of the last axes{location()}"
-        )
-    return shape
-
-
-def _check_last(layer: _Affine, x: Tensor, shape: tuple[int, ...]) -> None:
-    if x.ndim < len(shape) or any(map(dims.provably_different, x.shape[-len(shape) :], shape)):
-        raise ShapeError(
-            f"{layer._title()}: the input is {x.type}; expected last axes of {', '.join(map(str, shape))}{location()}"
-        )
 
 
 class LayerNorm(_Affine):
@@ -100,16 +169,15 @@ class LayerNorm(_Affine):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.normalized_shape = _shape_of("LayerNorm", normalized_shape)
+        self.normalized_shape = _sizes("LayerNorm", normalized_shape)
         self.eps = eps
         self._make(self.normalized_shape, dtype, elementwise_affine, elementwise_affine and bias)
 
     def forward(self, x: Any) -> Tensor:
         """The normalized data."""
         x = self._checked(x)
-        _check_last(self, x, self.normalized_shape)
-        attrs = {"axis": -len(self.normalized_shape), "epsilon": self.eps}
-        return apply("LayerNormalization", (x, self._scale(), self.bias), attrs).out()
+        _check_last(self._title(), x, self.normalized_shape)
+        return layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """The sizes and options."""
@@ -133,17 +201,15 @@ class RMSNorm(_Affine):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
-        self.normalized_shape = _shape_of("RMSNorm", normalized_shape)
+        self.normalized_shape = _sizes("RMSNorm", normalized_shape)
         self._make(self.normalized_shape, dtype, elementwise_affine, False)
-        digits = {"float16": 10, "bfloat16": 7, "float64": 52}.get(self.dtype.name, 23)
-        self.eps = 2.0**-digits if eps is None else eps
+        self.eps = eps
 
     def forward(self, x: Any) -> Tensor:
         """The normalized data."""
         x = self._checked(x)
-        _check_last(self, x, self.normalized_shape)
-        attrs = {"axis": -len(self.normalized_shape), "epsilon": self.eps}
-        return apply("RMSNormalization", (x, self._scale()), attrs).out()
+        _check_last(self._title(), x, self.normalized_shape)
+        return rms_norm(x, self.normalized_shape, self.weight, self.eps)
 
     def extra_repr(self) -> str:
         """The sizes and options."""
@@ -194,8 +260,7 @@ class GroupNorm(_Affine):
             raise ShapeError(
                 f"{self._title()}: the input is {x.type}; expected {self.num_channels} channels in axis 1{location()}"
             )
-        attrs = {"num_groups": self.num_groups, "epsilon": self.eps}
-        return apply("GroupNormalization", (x, self._scale(), self._shift()), attrs).out()
+        return group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """The sizes and options."""
@@ -230,7 +295,7 @@ class _InstanceNorm(_Affine):
                 f"{self._title()}: the input is {x.type}; expected {self.rank + 2} axes, and {self.num_features} "
                 f"channels in axis 1{location()}"
             )
-        return apply("InstanceNormalization", (x, self._scale(), self._shift()), {"epsilon": self.eps}).out()
+        return instance_norm(x, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
         """The sizes and options."""

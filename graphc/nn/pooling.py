@@ -28,6 +28,18 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
 ]
 
 
@@ -262,3 +274,108 @@ class AdaptiveMaxPool3d(_AdaptivePool):
     """The maxima of windows of (N, C, D, H, W); see :class:`AdaptiveAvgPool2d`."""
 
     rank, pool = 3, "MaxPool"
+
+
+# --- functions ----------------------------------------------------------------------------------------------------
+
+
+def max_pool1d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The maximum of each window of (N, C, L); see :class:`MaxPool1d`."""
+    return MaxPool1d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+
+
+def max_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The maximum of each window of (N, C, H, W); see :class:`MaxPool2d`."""
+    return MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+
+
+def max_pool3d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The maximum of each window of (N, C, D, H, W); see :class:`MaxPool3d`."""
+    return MaxPool3d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+
+
+def avg_pool1d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, L); see :class:`AvgPool1d`."""
+    return AvgPool1d(kernel_size, stride, padding, ceil_mode, count_include_pad).forward(x)
+
+
+def avg_pool2d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, H, W); see :class:`AvgPool2d`."""
+    return AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad).forward(x)
+
+
+def avg_pool3d(
+    x: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window of (N, C, D, H, W); see :class:`AvgPool3d`."""
+    return AvgPool3d(kernel_size, stride, padding, ceil_mode, count_include_pad).forward(x)
+
+
+def adaptive_avg_pool1d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The means of windows of (N, C, L); see :class:`AdaptiveAvgPool1d`."""
+    return AdaptiveAvgPool1d(output_size).forward(x)
+
+
+def adaptive_avg_pool2d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The means of windows of (N, C, H, W); see :class:`AdaptiveAvgPool2d`."""
+    return AdaptiveAvgPool2d(output_size).forward(x)
+
+
+def adaptive_avg_pool3d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The means of windows of (N, C, D, H, W); see :class:`AdaptiveAvgPool3d`."""
+    return AdaptiveAvgPool3d(output_size).forward(x)
+
+
+def adaptive_max_pool1d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The maxima of windows of (N, C, L); see :class:`AdaptiveMaxPool1d`."""
+    return AdaptiveMaxPool1d(output_size).forward(x)
+
+
+def adaptive_max_pool2d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The maxima of windows of (N, C, H, W); see :class:`AdaptiveMaxPool2d`."""
+    return AdaptiveMaxPool2d(output_size).forward(x)
+
+
+def adaptive_max_pool3d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """The maxima of windows of (N, C, D, H, W); see :class:`AdaptiveMaxPool3d`."""
+    return AdaptiveMaxPool3d(output_size).forward(x)

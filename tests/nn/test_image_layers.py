@@ -158,3 +158,11 @@ def test_lenet_trains() -> None:
     images[labels == 1, :, 3:6, 3:6] += 1
     history = trainer.fit({"x": images, "y": labels}, batch_size=16, epochs=8)
     assert history["loss"][-1] < 0.2 * history["loss"][0]
+
+
+def test_pooling_functions_build_what_layers_build() -> None:
+    assert nn.MaxPool2d(3, 2, 1)(X) == nn.max_pool2d(X, 3, 2, 1)
+    assert nn.AvgPool2d(3, padding=1)(X) == nn.avg_pool2d(X, 3, padding=1)
+    assert nn.AdaptiveAvgPool2d(2)(X) == nn.adaptive_avg_pool2d(X, 2)
+    with pytest.raises(gc.ShapeError, match=r"MaxPool3d: .*; expected 5 axes"):
+        nn.max_pool3d(X, 2)

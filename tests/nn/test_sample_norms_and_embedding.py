@@ -97,3 +97,15 @@ def test_a_padding_row_begins_as_zeros_and_does_not_train() -> None:
     gradient = gc.grad(layer(indices).sum(), layer.weight)
     counts = gc.evaluate(gradient, {"indices": np.array([3, 1, 3, 1, 4])})[:, 0]
     np.testing.assert_array_equal(counts, [0, 2, 0, 0, 1])
+
+
+def test_functions_build_what_layers_build() -> None:
+    norm, rms, group = nn.LayerNorm(4), nn.RMSNorm(4, eps=0.1), nn.GroupNorm(3, 6)
+    assert norm(X) == nn.layer_norm(X, 4, norm.weight, norm.bias)
+    assert rms(X) == nn.rms_norm(X, (4,), rms.weight, eps=0.1)
+    assert group(X) == nn.group_norm(X, 3, group.weight, group.bias)
+    assert nn.InstanceNorm1d(6)(X) == nn.instance_norm(X)
+    with pytest.raises(gc.ShapeError, match=r"layer_norm: .*; expected last axes of 5"):
+        nn.layer_norm(X, 5)
+    with pytest.raises(gc.ShapeError, match="expected a number of channels in axis 1"):
+        nn.group_norm(gc.input("x", ("n", "c", 4)), 2)

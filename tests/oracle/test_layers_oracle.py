@@ -164,3 +164,26 @@ def test_normalization(name: str, sizes: tuple, options: dict[str, object], shap
 def test_embedding(padding: int | None) -> None:
     indices = np.array([[0, 2, 2], [6, 1, 0]])
     compare(nn.Embedding(7, 4, padding_idx=padding), torch.nn.Embedding(7, 4, padding_idx=padding), indices)
+
+
+FUNCTIONS = [
+    ("max_pool2d", {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ("max_pool1d", {"kernel_size": 3}),
+    ("avg_pool2d", {"kernel_size": 3, "padding": 1, "count_include_pad": False}),
+    ("avg_pool1d", {"kernel_size": 3}),
+    ("adaptive_avg_pool2d", {"output_size": 4}),
+    ("adaptive_max_pool1d", {"output_size": 4}),
+    ("layer_norm", {"normalized_shape": 9}),
+    ("layer_norm", {"normalized_shape": (4, 9), "eps": 0.1}),
+    ("rms_norm", {"normalized_shape": 9}),
+    ("group_norm", {"num_groups": 2, "eps": 0.1}),
+    ("instance_norm", {"eps": 0.1}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), FUNCTIONS, ids=str)
+def test_functions_of_one_tensor(name: str, options: dict[str, object]) -> None:
+    x = images(2 if name.endswith("2d") else 1)
+    found = gc.evaluate(getattr(nn.functional, name)(gc.input("x", ("batch", *x.shape[1:])), **options), {"x": x})
+    expected = getattr(torch.nn.functional, name)(torch.tensor(x), **options).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
