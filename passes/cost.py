@@ -25,7 +25,7 @@ from graphc.ir.types import TensorType
 from graphc.serial.nodes import used_outputs
 from passes.rules.match import integers
 
-__all__ = ["DEFAULT_SIZE", "Cost", "Sizes", "cost", "cost_of"]
+__all__ = ["DEFAULT_SIZE", "Cost", "Sizes", "Sizing", "cost", "cost_of"]
 
 DEFAULT_SIZE = 32
 """What symbolic dimensions that nothing is said of are set to, and dimensions and axes that are not known."""
@@ -47,22 +47,23 @@ class Cost:
 
 def cost(graph: Graph, sizes: Sizes | None = None) -> Cost:
     """What one run of a graph costs, its updates included: the sum over its nodes."""
-    return _total(graph, _Sizes(sizes or {}))
+    return _total(graph, Sizing(sizes))
 
 
 def cost_of(node: Node, sizes: Sizes | None = None) -> Cost:
     """What one node costs of whose outputs the first alone is used."""
-    return _of(node, [0], _Sizes(sizes or {}))
+    return _of(node, [0], Sizing(sizes))
 
 
-class _Sizes:
+class Sizing:
     """Sizes of tensors under values for symbols."""
 
-    def __init__(self, given: Sizes) -> None:
-        self._given = dict(given)
+    def __init__(self, given: Sizes | None = None) -> None:
+        self._given = dict(given or {})
         self._known: dict[Dim, int] = {}
 
     def dim(self, d: Dim) -> int:
+        """The value of a dimension."""
         if isinstance(d, int):
             return d
         found = self._known.get(d)
@@ -80,14 +81,16 @@ class _Sizes:
         return (DEFAULT_SIZE,) if found is None else tuple([self.dim(d) for d in found])
 
     def elements(self, t: Tensor | None) -> int:
+        """The number of elements, 0 for a missing input."""
         return 0 if t is None else math.prod(self.shape(t))
 
     def bytes(self, t: Tensor) -> int:
+        """The bytes of the elements."""
         bits = t.type.dtype.bits if isinstance(t.type, TensorType) and t.type.dtype.kind != "s" else 64
         return self.elements(t) * bits // 8
 
 
-def _total(graph: Graph, sizes: _Sizes) -> Cost:
+def _total(graph: Graph, sizes: Sizing) -> Cost:
     used: dict[Node, list[int]] = {}
     for node, index in used_outputs(graph.nodes, (*graph.outputs, *graph.updates.values())):
         used.setdefault(node, []).append(index)
@@ -99,7 +102,7 @@ def _total(graph: Graph, sizes: _Sizes) -> Cost:
     return Cost(flops, moved)
 
 
-def _of(node: Node, outputs: Iterable[int], sizes: _Sizes) -> Cost:
+def _of(node: Node, outputs: Iterable[int], sizes: Sizing) -> Cost:
     if node.is_leaf or node.is_constant or (node.op in FREE and not node.domain):
         return Cost()
     bodies = [value for value in node.attrs.values() if isinstance(value, Graph)]
@@ -114,7 +117,7 @@ def _of(node: Node, outputs: Iterable[int], sizes: _Sizes) -> Cost:
     return Cost(flops, sum(map(sizes.bytes, read)) + sum(sizes.bytes(node.out(index)) for index in outputs))
 
 
-def _iterations(node: Node, sizes: _Sizes) -> int:
+def _iterations(node: Node, sizes: Sizing) -> int:
     if node.op == "Loop" and node.inputs[0] is not None:
         trips = integers(node.inputs[0])
         return trips[0] if trips else 1
@@ -135,31 +138,31 @@ FREE = frozenset(
 )
 """Operators that move and compute nothing: they look at the same memory, or at a shape."""
 
-Count: TypeAlias = Callable[[Node, _Sizes], int]
+Count: TypeAlias = Callable[[Node, Sizing], int]
 
 
-def _matmul(node: Node, sizes: _Sizes) -> int:
+def _matmul(node: Node, sizes: Sizing) -> int:
     return 2 * sizes.elements(node.out()) * sizes.shape(node.inputs[0])[-1]
 
 
-def _gemm(node: Node, sizes: _Sizes) -> int:
+def _gemm(node: Node, sizes: Sizing) -> int:
     inner = sizes.shape(node.inputs[0])[0 if node.attrs["transA"] else 1]
     addend = len(node.inputs) > 2 and node.inputs[2] is not None
     return (2 * inner + addend) * sizes.elements(node.out())
 
 
-def _conv(node: Node, sizes: _Sizes) -> int:
+def _conv(node: Node, sizes: Sizing) -> int:
     bias = len(node.inputs) > 2 and node.inputs[2] is not None
     return (2 * math.prod(sizes.shape(node.inputs[1])[1:]) + bias) * sizes.elements(node.out())
 
 
-def _conv_transpose(node: Node, sizes: _Sizes) -> int:
+def _conv_transpose(node: Node, sizes: Sizing) -> int:
     bias = len(node.inputs) > 2 and node.inputs[2] is not None
     products = sizes.elements(node.inputs[0]) * math.prod(sizes.shape(node.inputs[1])[1:])
     return 2 * products + bias * sizes.elements(node.out())
 
 
-def _attention(node: Node, sizes: _Sizes) -> int:
+def _attention(node: Node, sizes: Sizing) -> int:
     """Two products and a softmax over the scores; a causal mask saves nothing, as runtimes compute all scores."""
     query, value = sizes.shape(node.inputs[0]), sizes.shape(node.inputs[2])
     if len(query) == 4:
@@ -177,19 +180,19 @@ def _attention(node: Node, sizes: _Sizes) -> int:
 def _recurrent(gates: int) -> Count:
     """A product with the input and one with the last result, for each gate, direction and step."""
 
-    def count(node: Node, sizes: _Sizes) -> int:
+    def count(node: Node, sizes: Sizing) -> int:
         x, r = sizes.shape(node.inputs[0]), sizes.shape(node.inputs[2])
         return 2 * x[0] * x[1] * r[0] * gates * r[2] * (x[2] + r[2])
 
     return count
 
 
-def _pool(node: Node, sizes: _Sizes) -> int:
+def _pool(node: Node, sizes: Sizing) -> int:
     kernel: tuple[int, ...] = node.attrs["kernel_shape"]
     return math.prod(kernel) * sizes.elements(node.out())
 
 
-def _einsum(node: Node, sizes: _Sizes) -> int:
+def _einsum(node: Node, sizes: Sizing) -> int:
     """A multiplication for each further operand and an addition, for each combination of the letters."""
     terms = node.attrs["equation"].replace(" ", "").partition("->")[0].split(",")
     if any("." in term for term in terms):
@@ -206,7 +209,7 @@ def _per_input(times: int) -> Count:
     return lambda node, sizes: times * sizes.elements(node.inputs[0])
 
 
-def _none(_node: Node, _sizes: _Sizes) -> int:
+def _none(_node: Node, _sizes: Sizing) -> int:
     return 0
 
 

@@ -11,6 +11,7 @@ invariants of graphs.
 from __future__ import annotations
 
 from graphc.ir.graph import Graph
+from passes.fold_update import fold_update
 from passes.forms import to_inference
 from passes.fusion import fuse, fuse_forward, split_losses
 from passes.lowering.convolution import lower_convolutions
@@ -32,6 +33,6 @@ def fuse_portable(graph: Graph) -> Graph:
     return fuse(graph, target="portable")
 
 
-train: list[Pass] = [before_gradient(fuse_forward), split_losses, lower_convolutions, simplify, fuse]
+train: list[Pass] = [before_gradient(fuse_forward), split_losses, lower_convolutions, simplify, fuse, fold_update]
 inference: list[Pass] = [to_inference, simplify, fuse_portable]
 debug: list[Pass] = [check]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from graphc.errors import OperatorError
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from graphc.optim.base import Hyper, Optimizer, fraction, positive, with_decay
+from graphc.optim.base import Hyper, Optimizer, decayed, fraction, positive, with_decay
 from graphc.optim.schedule import Rate
 
 __all__ = ["SGD", "Momentum", "Nesterov"]
@@ -52,10 +52,10 @@ class SGD(Optimizer):
         self, p: Tensor, g: Tensor, slots: Mapping[str, Tensor], hyper: Hyper
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One step, as in the class's equations."""
-        g = with_decay(p, g, self.weight_decay)
         learning_rate = self.scale(hyper.learning_rate, p)
-        if not self.momentum:
-            return p - g * learning_rate, {}
+        if not self.momentum:  # p - lr (g + weight_decay p), with a pass less over the parameter
+            return decayed(self, p, self.weight_decay, hyper) - g * learning_rate, {}
+        g = with_decay(p, g, self.weight_decay)
         velocity = slots["momentum_buffer"] * self.momentum + g
         direction = g + velocity * self.momentum if self.nesterov else velocity
         return p - direction * learning_rate, {"momentum_buffer": velocity}
