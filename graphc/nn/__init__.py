@@ -28,6 +28,7 @@ from graphc.nn.activation import (
     Tanh,
     Tanhshrink,
 )
+from graphc.nn.attention import MultiheadAttention, scaled_dot_product_attention
 from graphc.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from graphc.nn.container import Flatten, Identity, Sequential
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -121,6 +122,7 @@ from graphc.nn.pooling import (
     MaxPool3d,
 )
 from graphc.nn.recurrent import GRU, LSTM, RNN
+from graphc.nn.transformer import TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -176,6 +178,7 @@ __all__ = [
     "MaxPool3d",
     "Mish",
     "Module",
+    "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "RMSNorm",
@@ -192,6 +195,9 @@ __all__ = [
     "Softsign",
     "Tanh",
     "Tanhshrink",
+    "TransformerDecoderLayer",
+    "TransformerEncoder",
+    "TransformerEncoderLayer",
     "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
     "adaptive_avg_pool3d",
@@ -243,6 +249,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "silu",
