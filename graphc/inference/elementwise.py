@@ -14,7 +14,7 @@ UNARY = (
     *("Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Log"),
     *("Mish", "Neg", "Not", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh"),
     *("Softplus", "Softsign", "Sqrt", "Tan", "Tanh", "ThresholdedRelu", "CumSum", "Clip", "Trilu", "LpNormalization"),
-    *("MeanVarianceNormalization", "LRN"),
+    *("MeanVarianceNormalization", "LRN", "CumProd", "Swish"),
 )
 BROADCASTING = (
     *("Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Div", "Equal", "Greater", "GreaterOrEqual"),
@@ -22,7 +22,7 @@ BROADCASTING = (
 )
 
 
-@rule(*UNARY, "CumProd", "Swish")
+@rule(*UNARY)
 def _same(c: Context) -> Sequence[Shape | Type | None]:
     first = c.input(0).type  # Identity also takes sequences and optionals
     return [first.shape if isinstance(first, TensorType) else first]

@@ -197,12 +197,13 @@ FORMULAS = MappingProxyType(
         "Sigmoid": Formula(_logistic, "Verhulst 1845, logistic function"),
         "Softplus": Formula(_softplus, "Dugas et al. 2001, softplus"),
         "Softsign": Formula(lambda x: x / (1 + sp.Abs(x)), "Bergstra et al. 2009, softsign"),
+        "Swish": Formula(lambda x, *, alpha: x * _logistic(alpha * x), "Ramachandran et al. 2017, Swish"),
         "ThresholdedRelu": Formula(
             lambda x, *, alpha: _choose((x, x > alpha), (0, True)), "Konda et al. 2014, zero-bias autoencoders"
         ),
     }
 )
-"""The formula of each elementwise operator of the pinned opset, but for those on words of bits (BitShift, Bitwise…)."""
+"""The formula of each elementwise operator, but for those on words of bits (BitShift, Bitwise…)."""
 
 
 def apply_formula(node: Node, operands: Sequence[Any]) -> Any:

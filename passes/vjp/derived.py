@@ -82,7 +82,7 @@ def _celu(node: Node, g: Tensor) -> Contribution:
     # dy/dx = Piecewise((1, x > 0), ((alpha + y)/alpha, True))
     x = operand(node)
     y = node.out()
-    alpha = node.attrs["alpha"]
+    alpha: float = node.attrs["alpha"]
     return F.where(x > 0.0, g, g * ((alpha + y) / alpha))
 
 
@@ -118,7 +118,7 @@ def _elu(node: Node, g: Tensor) -> Contribution:
     # dy/dx = Piecewise((1, x > 0), (alpha + y, True))
     x = operand(node)
     y = node.out()
-    alpha = node.attrs["alpha"]
+    alpha: float = node.attrs["alpha"]
     return F.where(x > 0.0, g, g * (alpha + y))
 
 
@@ -158,7 +158,7 @@ def _leaky_relu(node: Node, g: Tensor) -> Contribution:
     # y = Piecewise((x, x > 0), (alpha*x, True))
     # dy/dx = Piecewise((1, x > 0), (alpha, True))
     x = operand(node)
-    alpha = node.attrs["alpha"]
+    alpha: float = node.attrs["alpha"]
     return F.where(x > 0.0, g, g * alpha)
 
 
@@ -220,8 +220,8 @@ def _selu(node: Node, g: Tensor) -> Contribution:
     # dy/dx = Piecewise((gamma, x > 0), (alpha*gamma + y, True))
     x = operand(node)
     y = node.out()
-    alpha = node.attrs["alpha"]
-    gamma = node.attrs["gamma"]
+    alpha: float = node.attrs["alpha"]
+    gamma: float = node.attrs["gamma"]
     return F.where(x > 0.0, g * gamma, g * (alpha * gamma + y))
 
 
@@ -282,6 +282,17 @@ def _sub(node: Node, g: Tensor) -> Sequence[Contribution]:
     return g, lambda: -g
 
 
+@vjp("Swish")
+def _swish(node: Node, g: Tensor) -> Contribution:
+    # y = x/(1 + exp(-alpha*x))
+    # dy/dx = alpha*x*sigmoid(-alpha*x)*sigmoid(alpha*x) + sigmoid(alpha*x)
+    x = operand(node)
+    alpha: float = node.attrs["alpha"]
+    t = alpha * x
+    u = F.sigmoid(t)
+    return g * (t * F.sigmoid(-t) * u + u)
+
+
 @vjp("Tan")
 def _tan(node: Node, g: Tensor) -> Contribution:
     # y = tan(x)
@@ -303,7 +314,7 @@ def _thresholded_relu(node: Node, g: Tensor) -> Contribution:
     # y = Piecewise((x, alpha < x), (0, True))
     # dy/dx = Piecewise((1, alpha < x), (0, True))
     x = operand(node)
-    alpha = node.attrs["alpha"]
+    alpha: float = node.attrs["alpha"]
     return F.where(alpha < x, g, 0.0)
 
 

@@ -66,7 +66,7 @@ UNARY: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("Abs", "Asinh", "Atan", "Ceil", "Celu", "Cos", "Cosh", "Elu", "Erf", "Exp", "Floor"), _ALL),
     **dict.fromkeys(("Gelu", "HardSigmoid", "HardSwish", "Identity", "IsInf", "IsNaN", "LeakyRelu", "Mish"), _ALL),
     **dict.fromkeys(("Neg", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus"), _ALL),
-    **dict.fromkeys(("Softsign", "Tanh", "ThresholdedRelu", "Clip", "Max", "Mean", "Min", "Sum"), _ALL),
+    **dict.fromkeys(("Softsign", "Swish", "Tanh", "ThresholdedRelu", "Clip", "Max", "Mean", "Min", "Sum"), _ALL),
     **dict.fromkeys(("Acos", "Asin", "Atanh"), (-0.99, 0.99)),
     **dict.fromkeys(("Log", "Reciprocal", "Sqrt"), (0.1, 5.0)),
     "Acosh": (1.01, 5.0),
@@ -86,6 +86,7 @@ ATTRIBUTES: dict[str, dict[str, float]] = {
     "LeakyRelu": {"alpha": 0.25},
     "Selu": {"alpha": 1.5, "gamma": 1.25},
     "Shrink": {"lambd": 1.5, "bias": 0.25},
+    "Swish": {"alpha": 1.5},
     "ThresholdedRelu": {"alpha": 0.5},
 }
 

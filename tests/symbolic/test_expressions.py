@@ -18,7 +18,7 @@ from graphc.ir.node import Node
 from graphc.symbolic.expressions import FORMULAS
 from passes.vjp import registry, rules
 
-NOT_ELEMENTWISE = {"CumSum", "LRN", "LpNormalization", "MeanVarianceNormalization", "Trilu"}
+NOT_ELEMENTWISE = {"CumProd", "CumSum", "LRN", "LpNormalization", "MeanVarianceNormalization", "Trilu"}
 """They keep the shape of their input but mix its elements."""
 ON_BITS = {"BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor"}
 """They compute words of bits, not numbers."""
