@@ -173,9 +173,9 @@ FUNCTIONS = [
     ("avg_pool1d", {"kernel_size": 3}),
     ("adaptive_avg_pool2d", {"output_size": 4}),
     ("adaptive_max_pool1d", {"output_size": 4}),
-    ("layer_norm", {"normalized_shape": 9}),
+    ("layer_norm", {"normalized_shape": (9,)}),
     ("layer_norm", {"normalized_shape": (4, 9), "eps": 0.1}),
-    ("rms_norm", {"normalized_shape": 9}),
+    ("rms_norm", {"normalized_shape": (9,)}),
     ("group_norm", {"num_groups": 2, "eps": 0.1}),
     ("instance_norm", {"eps": 0.1}),
 ]
