@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from graphc.ir.collector import collector_paused
 from graphc.ir.graph import Graph, leaves
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
+from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
 from passes.randomness.draws import Source
 from passes.randomness.squares import Generator
@@ -44,56 +45,25 @@ def counter_based(graph: Graph, seed: Tensor, step: Tensor) -> Graph:
     An operator with the attribute `seed` draws from that in place of `seed` and site: as ONNX has it, two of one seed
     draw the same numbers.
 
+    In the bodies of Scan, and of Loop but for loops of one step, the number of the iteration is mixed into the step.
+
     The gradient takes masks as constants: to the bit, it is the same whether a graph is differentiated before or after.
 
     Raises:
-        GraphError: `seed` or `step` is no int64 scalar, or a body of control flow that may run several times, or not
-            at all, draws at random.
+        GraphError: `seed` or `step` is no int64 scalar, or the body of a SequenceMap draws at random.
     """
     for name, t in (("seed", seed), ("step", step)):
         if t.dtype.name != "int64" or t.shape != ():
             raise GraphError(f"counter_based: {name} is {t.type}; expected an int64 scalar{location()}")
-    drawing = list(_drawing(graph.nodes))
-    return _lowered(graph, seed, step, _sites(drawing)) if drawing else graph
-
-
-def _lowered(graph: Graph, seed: Tensor, step: Tensor, sites: dict[int, int]) -> Graph:
-    shared = Generator(seed, step)
-    mapped: dict[Tensor, Tensor] = {}
-    with collector_paused():
-        for node in graph.nodes:
-            inputs = tuple([None if t is None else mapped.get(t, t) for t in node.inputs])
-            if is_random(node):
-                with inherit(node.origin, f"counter-based {node.op}"):
-                    results = _LOWERINGS[node.op](node, _source(node, shared, step, sites), inputs)
-            elif _runs_once(node) and any(_drawing(node.attrs["body"].nodes)):
-                with inherit(node.origin):
-                    results = _once(node, inputs, seed, step, sites).outputs
-            else:
-                new = rebuild(node, inputs)
-                results = () if new is node else new.outputs
-            for old, result in zip(node.outputs, results, strict=False):
-                mapped[old] = result
-                if old.name is not None and result.name is None and not result.node.is_leaf:
-                    result.named(old.name)
+    sites = _sites(graph)
+    if not sites:
+        return graph
+    mapped = _lowered(graph.nodes, _Draw(seed, step, sites))
     outputs = {name: mapped.get(t, t) for name, t in zip(graph.output_names, graph.outputs, strict=True)}
     updates = {state: mapped.get(t, t) for state, t in graph.updates.items()}
     listed = set(graph.inputs)
     added = [t for t in leaves([*outputs.values(), *updates.values()]) if t not in listed]
     return Graph([*graph.inputs, *added], outputs, updates, graph.name)
-
-
-def _once(node: Node, inputs: Sequence[Tensor | None], seed: Tensor, step: Tensor, sites: dict[int, int]) -> Node:
-    """A loop of one step whose body draws as it would outside: it captures seed and step."""
-    body: Graph = node.attrs["body"]
-    names = Names()
-    for t in body.inputs:
-        names.reserve(str(t.name))
-    inner_seed, inner_step = formal(names.unique("seed"), seed.type), formal(names.unique("step"), step.type)
-    lowered = _lowered(body, inner_seed, inner_step, sites)
-    captured = [seed if t == inner_seed else step for t in lowered.inputs[len(body.inputs) :]]
-    attrs = {**node.attrs, "body": lowered, "captures": node.attrs["captures"] + len(captured)}
-    return apply("Loop", [*inputs, *captured], attrs, outputs=len(node.types))
 
 
 def is_random(node: Node) -> bool:
@@ -111,6 +81,93 @@ def _optional(inputs: Sequence[Tensor | None], position: int) -> Tensor | None:
     return inputs[position] if position < len(inputs) else None
 
 
+# --- graphs and bodies --------------------------------------------------------------------------------------------
+
+
+class _Draw:
+    """What a graph, or a body, draws by: seed and step as values of that graph, and the sites by uid."""
+
+    def __init__(self, seed: Tensor, step: Tensor, sites: Mapping[int, int]) -> None:
+        self.seed, self.step, self.sites = seed, step, sites
+        self._shared = Generator(seed, step)
+
+    def source(self, node: Node) -> Source:
+        """The numbers of a node."""
+        fixed = node.attrs.get("seed")
+        if fixed is None:
+            return Source(self._shared, self.sites[node.uid])
+        own = constant(np.int64(_number_of("seed", float(fixed)) >> 1))
+        return Source(Generator(own, self.step), 0)
+
+
+def _lowered(nodes: Iterable[Node], draw: _Draw) -> dict[Tensor, Tensor]:
+    """What replaces the outputs of nodes."""
+    mapped: dict[Tensor, Tensor] = {}
+    with collector_paused():
+        for node in nodes:
+            inputs = tuple([None if t is None else mapped.get(t, t) for t in node.inputs])
+            results: Sequence[Tensor] = ()
+            if is_random(node):
+                with inherit(node.origin, f"counter-based {node.op}"):
+                    results = _LOWERINGS[node.op](node, draw.source(node), inputs)
+            elif _draws_inside(node):
+                with inherit(node.origin):
+                    results = _with_lowered_bodies(node, draw, inputs)
+            else:
+                new = rebuild(node, inputs)
+                results = () if new is node else new.outputs
+            for old, result in zip(node.outputs, results, strict=False):
+                mapped[old] = result
+                if old.name is not None and result.name is None and not result.node.is_leaf:
+                    result.named(old.name)
+    return mapped
+
+
+def _bodies(node: Node) -> dict[str, Graph]:
+    return {name: value for name, value in node.attrs.items() if isinstance(value, Graph)}
+
+
+def _draws_inside(node: Node) -> bool:
+    return any(is_random(n) or _draws_inside(n) for body in _bodies(node).values() for n in body.nodes)
+
+
+def _with_lowered_bodies(node: Node, draw: _Draw, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+    """A node of control flow whose bodies draw by seed and step, which they capture, and by the iteration."""
+    if node.op not in ("If", "Loop", "Scan"):
+        raise GraphError(
+            f"counter_based: the body of {node.op} [{node.origin}] draws at random{location()}; expected this in If, "
+            "Loop or Scan only. Draw before, and pass the numbers in."
+        )
+    counting = [constant(np.int64(0))] if node.op == "Scan" else []
+    attrs = {**node.attrs, **{name: _lowered_body(node, body, draw) for name, body in _bodies(node).items()}}
+    if node.op != "If":
+        attrs["captures"] += 2
+    count = len(counting) + len(node.types)
+    return apply(node.op, [*counting, *inputs, draw.seed, draw.step], attrs, outputs=count).outputs[len(counting) :]
+
+
+def _lowered_body(node: Node, body: Graph, draw: _Draw) -> Graph:
+    """`body` with the inputs seed and step behind the others; that of a Scan counts iterations in a first state."""
+    names = Names()
+    for t in body.inputs:
+        names.reserve(str(t.name))
+    seed, step = (formal(names.unique(name), t.type) for name, t in (("seed", draw.seed), ("step", draw.step)))
+    if node.op == "If" or _runs_once(node):
+        results = _results(body, _Draw(seed, step, draw.sites))
+    elif node.op == "Loop":
+        results = _results(body, _Draw(seed, Generator(step, body.inputs[0]).key, draw.sites))
+    else:
+        number = formal(names.unique("iteration"), TensorType(as_dtype("int64"), ()))
+        results = _results(body, _Draw(seed, Generator(step, number).key, draw.sites))
+        return Graph([number, *body.inputs, seed, step], [number + 1, *results], name=body.name)
+    return Graph([*body.inputs, seed, step], results, name=body.name)
+
+
+def _results(body: Graph, draw: _Draw) -> list[Tensor]:
+    mapped = _lowered(body.nodes, draw)
+    return [mapped.get(t, t) for t in body.outputs]
+
+
 def _runs_once(node: Node) -> bool:
     """Whether a node is a loop of one step, as that in which a checkpoint is recomputed."""
     count = node.inputs[0] if node.op == "Loop" and node.domain == "" else None
@@ -118,47 +175,27 @@ def _runs_once(node: Node) -> bool:
     return once and node.inputs[1] is None
 
 
-def _drawing(nodes: Iterable[Node]) -> Iterator[Node]:
-    """The random operators among `nodes`, then those in bodies that run once. Raises GraphError for other bodies."""
-    pending: list[tuple[Node, bool]] = [(node, True) for node in nodes]
-    for node, once in pending:
-        if is_random(node):
-            if not once:
-                raise GraphError(
-                    f"counter_based: {node.op} [{node.origin}] draws inside a body of control flow{location()}; "
-                    "expected it outside. Draw for all iterations before, and pass the numbers in."
-                )
-            yield node
-        bodies = [body for body in node.attrs.values() if isinstance(body, Graph)]
-        pending += [(inner, once and _runs_once(node)) for body in bodies for inner in body.nodes]
-
-
 # --- sites --------------------------------------------------------------------------------------------------------
 
 
-def _sites(nodes: Iterable[Node]) -> dict[int, int]:
-    """A 64-bit number for each random operator, by the uid that its copies share."""
+def _sites(graph: Graph) -> dict[int, int]:
+    """A 64-bit number for each random operator, by the uid that its copies share; those in bodies come last."""
     sites: dict[int, int] = {}
     count: Counter[tuple[str, str]] = Counter()
-    for node in nodes:
-        if node.uid not in sites:
+    pending = list(graph.nodes)
+    for node in pending:
+        if is_random(node) and node.uid not in sites:
             place = (node.origin.scope if node.origin else "", node.op)
             sites[node.uid] = _number_of(*place, count[place])
             count[place] += 1
+        for body in _bodies(node).values():
+            pending += body.nodes
     return sites
 
 
 def _number_of(*key: object) -> int:
     """A 64-bit number that stands for `key`, the same in every process."""
     return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little")
-
-
-def _source(node: Node, shared: Generator, step: Tensor, sites: dict[int, int]) -> Source:
-    fixed = node.attrs.get("seed")
-    if fixed is None:
-        return Source(shared, sites[node.uid])
-    own = constant(np.int64(_number_of("seed", float(fixed)) >> 1))
-    return Source(Generator(own, step), 0)
 
 
 # --- operators ----------------------------------------------------------------------------------------------------

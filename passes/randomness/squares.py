@@ -50,7 +50,7 @@ def _rounds(y: Tensor, z: Tensor, count: int) -> list[Tensor]:
 
 
 class Generator:
-    """The words of one seed and step, two int64 scalars (any integers, negative ones too).
+    """The words of one seed and step, two int64 or uint64 scalars (any integers, negative ones too).
 
     `key` is the uint64 scalar that Squares multiplies counters by: it is mixed from seed and step by Squares itself.
     """

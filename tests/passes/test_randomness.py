@@ -311,10 +311,92 @@ def test_seed_and_step_must_be_int64_scalars() -> None:
         counter_based(graph, seed, gc.input("s", (1,), "int64"))
 
 
-def test_an_operator_that_draws_inside_a_loop_is_refused() -> None:
-    carry, x = gc.input("carry", (3,)), gc.input("x", (3,))
-    body = gc.graph([dropout(carry * x)[0], carry], [carry, x], name="body")
-    attrs = {"body": body, "num_scan_inputs": 1}
-    node = apply("Scan", (gc.input("first", (3,)), gc.input("xs", ("t", 3))), attrs)
-    with pytest.raises(gc.GraphError, match=r"Dropout \[test_randomness.py:\d+\] draws inside a body of control flow"):
-        counter_based(gc.graph(node.out()), *states())
+# --- control flow -------------------------------------------------------------------------------------------------
+
+
+def mask_of(x: gc.Tensor) -> gc.Tensor:
+    return gc.cast(dropout(x, 0.5)[1], "float32")
+
+
+def scan_of_masks() -> gc.Tensor:
+    """Masks (4, 500) of the steps of a Scan, beside a running sum."""
+    carry, x = gc.input("carry", (500,)), gc.input("slice", (500,))
+    mask = mask_of(x)
+    body = gc.Graph([carry, x], [carry + mask, mask], name="body")
+    xs, first = gc.zeros((4, 500)), gc.zeros((500,))
+    return apply("Scan", (first, xs), {"body": body, "num_scan_inputs": 1}).out(1)
+
+
+def loop_of_masks() -> gc.Tensor:
+    """The same of a Loop."""
+    step, going, carry = gc.input("i", (), "int64"), gc.input("c", (), "bool"), gc.input("carry", (500,))
+    body = gc.Graph([step, going, carry], [constant(True), carry, mask_of(carry)], name="body")
+    return apply("Loop", (constant(np.int64(4)), None, gc.zeros((500,))), {"body": body}).out(1)
+
+
+def nested_loop_of_masks() -> gc.Tensor:
+    """Masks (4, 3, 500) of a Loop inside a Loop, behind an If."""
+
+    def loop(count: int, what: Any, name: str) -> gc.Tensor:
+        step, going = gc.input(f"{name}.i", (), "int64"), gc.input(f"{name}.c", (), "bool")
+        body = gc.Graph([step, going], [constant(True), what()], name=name)
+        return apply("Loop", (constant(np.int64(count)), None), {"body": body}).out()
+
+    def choice() -> gc.Tensor:
+        masks = [gc.Graph([], [mask_of(gc.zeros((500,)))], name=name) for name in ("then", "else")]
+        attrs = {"then_branch": masks[0], "else_branch": masks[1]}
+        return apply("If", (constant(True),), attrs).out()
+
+    return loop(4, lambda: loop(3, choice, "inner"), "outer")
+
+
+BODIES = {"scan": scan_of_masks, "loop": loop_of_masks, "nested": nested_loop_of_masks}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_each_iteration_draws_its_own_numbers_the_same_everywhere(name: str) -> None:
+    output = BODIES[name]()
+    masks = draws(output, 1, 2)
+    for options in ({}, {"runtime": "reference"}, {"simplified": False}):
+        again = draws(output, 1, 2, **options)  # the reference evaluator joins what nested loops stack
+        np.testing.assert_array_equal(again.reshape(masks.shape), masks)
+    rows = masks.reshape(-1, 500)
+    others = [draws(output, *key).reshape(-1, 500) for key in ((1, 3), (2, 2))]
+    every = np.concatenate([rows, *others])
+    assert len({row.tobytes() for row in every}) == len(every)
+    assert abs(every.mean() - 0.5) < 4 * 0.5 / np.sqrt(every.size)
+    correlations = np.corrcoef(every)[np.triu_indices(len(every), 1)]
+    assert np.abs(correlations).max() < 4.5 / np.sqrt(500)
+
+
+def test_the_step_of_an_iteration_is_mixed_of_step_and_number() -> None:
+    masks = draws(loop_of_masks(), 1, 2)
+    where = squares.site("", "Dropout", 0)
+    for number in range(4):
+        np.testing.assert_array_equal(masks[number], squares.mask(1, squares.key(2, number), where, (500,), 0.5))
+
+
+def test_a_loop_of_one_step_draws_what_is_drawn_outside() -> None:
+    step, going = gc.input("i", (), "int64"), gc.input("c", (), "bool")
+    body = gc.Graph([step, going], [constant(True), mask_of(gc.zeros((500,)))], name="body")
+    output = apply("Loop", (constant(np.int64(1)), None), {"body": body}).out()
+    expected = squares.mask(1, 2, squares.site("", "Dropout", 0), (500,), 0.5)
+    np.testing.assert_array_equal(draws(output, 1, 2)[0], expected)
+
+
+def test_the_branches_of_a_choice_are_sites_of_their_own() -> None:
+    condition = gc.input("condition", (), "bool")
+    branches = [gc.Graph([], [mask_of(gc.zeros((500,)))], name=name) for name in ("then", "else")]
+    output = apply("If", (condition,), {"then_branch": branches[0], "else_branch": branches[1]}).out()
+    first, second = (draws(output, 1, 2, {"condition": np.array(v)}) for v in (False, True))
+    for number, mask in enumerate((first, second)):
+        np.testing.assert_array_equal(mask, squares.mask(1, 2, squares.site("", "Dropout", number), (500,), 0.5))
+
+
+def test_a_sequence_map_that_draws_is_refused() -> None:
+    x = gc.input("element", (3,))
+    sequence = apply("SequenceConstruct", (gc.input("a", (3,)), gc.input("b", (3,)))).out()
+    mapped = apply("SequenceMap", (sequence,), {"body": gc.Graph([x], [dropout(x)[0]], name="body")}).out()
+    output = apply("SequenceAt", (mapped, constant(np.int64(0)))).out()
+    with pytest.raises(gc.GraphError, match=r"the body of SequenceMap \[test_randomness.py:\d+\] draws at random"):
+        counter_based(gc.graph(output), *states())
