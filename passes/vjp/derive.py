@@ -16,7 +16,6 @@ import itertools
 import pathlib
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -35,6 +34,7 @@ from graphc.symbolic.lower import lower
 from graphc.symbolic.stable import stabilize
 from passes.fold import fold_constants
 from passes.vjp.registry import nondifferentiable
+from passes.vjp.source import expression, statements
 
 __all__ = ["BY_HAND", "cost", "derived_operators", "derived_source", "main"]
 
@@ -100,8 +100,8 @@ def main() -> None:
 
 
 def _declare(op: str) -> _Declaration:
-    expression = FORMULAS[op].expression
-    parameters = inspect.signature(expression).parameters.values()
+    formula_of = FORMULAS[op].expression
+    parameters = inspect.signature(formula_of).parameters.values()
     names = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] or ["x", "y"]
     inputs = [_input(n, formal) for n, formal in zip(names, schema.spec(op).inputs, strict=False)]
     real = {"positive": True} if op in _POSITIVE else {"real": True}
@@ -110,7 +110,7 @@ def _declare(op: str) -> _Declaration:
     known: dict[str, Any] = {"of": inputs[0].dtype, "to": node.out().dtype}
     keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
     attributes = {name: sp.Symbol(name, real=True, nonzero=True) for name in sorted(keywords - known.keys())}
-    formula = expression(*operands, **attributes, **{k: v for k, v in known.items() if k in keywords})
+    formula = formula_of(*operands, **attributes, **{k: v for k, v in known.items() if k in keywords})
     output = sp.Symbol("y", **({"positive": True} if formula.is_positive else {"real": True}))
     return _Declaration(node, sp.piecewise_fold(formula), operands, tuple(attributes.values()), output)
 
@@ -317,19 +317,6 @@ from graphc import functional as F
 from graphc.ir.node import Node, Tensor
 from passes.vjp.registry import Contribution, operand, vjp
 '''
-_INFIX: Mapping[str, tuple[str, int]] = {
-    "Greater": (">", 0),
-    "GreaterOrEqual": (">=", 0),
-    "Less": ("<", 0),
-    "LessOrEqual": ("<=", 0),
-    "Add": ("+", 1),
-    "Sub": ("-", 1),
-    "Mul": ("*", 2),
-    "Div": ("/", 2),
-    "Neg": ("-", 3),
-}
-"""Python's signs for operators, and how strongly they bind."""
-_NAMES = "tuvw"
 
 
 def _rule(op: str) -> str:
@@ -342,9 +329,9 @@ def _rule(op: str) -> str:
     body = [f"# y = {declared.formula}", *(f"# dy/d{s} = {stabilize(e)}" for s, e in slopes.items() if e != 0)]
     body += [f"{s} = {_operand(i)}" for i, s in enumerate(declared.operands) if s.name in used]
     body += ["y = node.out()"] if "y" in used else []
-    body += [f'{s} = node.attrs["{s}"]' for s in declared.attributes if s.name in used]
+    body += [f'{s}: float = node.attrs["{s}"]' for s in declared.attributes if s.name in used]
     if len(products) == 1:
-        body += _statements(_required(products[0]))
+        body += statements(_required(products[0]))
     else:
         body += [f"return {', '.join(map(_entry, products))}"]
     name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", op).lower()
@@ -361,38 +348,7 @@ def _entry(t: Tensor | None) -> str:
     """One of several contributions: a function that computes it when it is needed."""
     if t is None or t == _G:
         return "None" if t is None else "g"
-    return f"lambda: {_text(t, {})}"
-
-
-def _statements(t: Tensor) -> list[str]:
-    """Assignments for what is used more than once, and the result."""
-    order = topological([t])
-    uses = Counter(i for node in order for i in node.inputs)
-    names: dict[Tensor | None, str] = {}
-    lines = []
-    for node in order:
-        if node.inputs and uses[node.out()] > 1:
-            name = _NAMES[len(names)]
-            lines.append(f"{name} = {_text(node.out(), names)}")
-            names[node.out()] = name
-    return [*lines, f"return {_text(t, names)}"]
-
-
-def _text(t: Tensor | None, names: Mapping[Tensor | None, str], binding: int = 0) -> str:
-    """A tensor as an expression, in parentheses where its sign binds less than `binding`."""
-    if t in names:
-        return names[t]
-    node = _required(t).node
-    if node.is_leaf:
-        return str(node.out().name)
-    if node.is_constant:
-        return repr(float(node.attrs["value"].array))
-    if node.op not in _INFIX:
-        return f"F.{node.op.lower()}({', '.join(_text(i, names) for i in node.inputs)})"
-    sign, strength = _INFIX[node.op]
-    *left, right = (_text(i, names, strength + n) for n, i in enumerate(node.inputs, start=2 - len(node.inputs)))
-    text = f"{left[0]} {sign} {right}" if left else sign + right
-    return f"({text})" if strength < binding else text
+    return f"lambda: {expression(t)}"
 
 
 if __name__ == "__main__":

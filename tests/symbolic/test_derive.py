@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from operator_cases import CASES, OperatorCase
 
 import graphc as gc
+from graphc import functional
 from graphc.symbolic.expressions import FORMULAS, Formula
-from passes.vjp import derive, rules, support
+from passes.vjp import derive, rules, source, support
 from passes.vjp.derive import BY_HAND, cost, derived_operators, derived_source
 
 op = gc.op
@@ -204,3 +205,26 @@ def _real(function: Callable[..., Any], row: list[Any]) -> float:
     except ZeroDivisionError:
         return np.nan
     return float(value) if isinstance(value, mpmath.mpf) else np.nan
+
+
+# --- source -------------------------------------------------------------------------------------------------------
+
+SOURCES: dict[str, gc.Tensor] = {
+    "g * (1.0 - y * y)": g * (1.0 - y * y),
+    "x - (y - g) - 1.5": x - (y - g) - 1.5,
+    "x / (y / g) / -2.0": x / (y / g) / -2.0,
+    "-(x * y) * g": -(x * y) * g,
+    "-(-x)": gc.neg(gc.neg(x)),
+    "F.where(x >= 0.0, F.exp(y), g * (x * y))": gc.where(x >= 0.0, gc.exp(y), g * (x * y)),
+}
+
+
+@pytest.mark.parametrize("text", SOURCES)
+def test_source_of_an_expression_evaluates_to_it(text: str) -> None:
+    assert source.expression(SOURCES[text]) == text
+    assert eval(text, {"F": functional, "g": g, "x": x, "y": y}) == SOURCES[text]
+
+
+def test_what_is_used_twice_gets_a_name() -> None:
+    t = gc.exp(x)
+    assert source.statements(t / (t + 1.0)) == ["t = F.exp(x)", "return t / (t + 1.0)"]
