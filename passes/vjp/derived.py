@@ -282,6 +282,17 @@ def _sub(node: Node, g: Tensor) -> Sequence[Contribution]:
     return g, lambda: -g
 
 
+@vjp("Swish")
+def _swish(node: Node, g: Tensor) -> Contribution:
+    # y = x/(1 + exp(-alpha*x))
+    # dy/dx = alpha*x*sigmoid(-alpha*x)*sigmoid(alpha*x) + sigmoid(alpha*x)
+    x = operand(node)
+    alpha: float = node.attrs["alpha"]
+    t = alpha * x
+    u = F.sigmoid(t)
+    return g * (t * F.sigmoid(-t) * u + u)
+
+
 @vjp("Tan")
 def _tan(node: Node, g: Tensor) -> Contribution:
     # y = tan(x)
