@@ -231,9 +231,9 @@ class _Additions:
 
     def add(self, site: Site, name: str, function: Callable[[Tensor], Tensor]) -> None:
         """Insert `function`, of that name, at `site`."""
+        where = None if self._where is None else self._where._replace(scope=name if site.in_layer else "")
 
         def build(x: Tensor) -> Tensor:
-            where = None if self._where is None else self._where._replace(scope=name if site.in_layer else "")
             with origin.inherit(where):
                 return function(x)
 

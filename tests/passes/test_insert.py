@@ -10,6 +10,7 @@ import graphc as gc
 from graphc import nn
 from graphc.ir.build import apply, constant
 from graphc.ir.graph import Graph
+from graphc.ir.node import live_nodes
 from passes.forms import updates_of
 from passes.verify import verify
 from runtimes.testing import assert_graphs_equal, assert_same_graph
@@ -299,6 +300,19 @@ def test_a_long_chain_is_no_limit():
     for _ in range(3000):
         t = gc.tanh(t)
     assert gc.graph(gc.insert_dropout(t, after="Tanh")).count("Dropout") == 3000
+
+
+def test_inserting_leaves_nothing_alive():
+    """No reference cycles: graphs go with their last handle, without the garbage collector."""
+
+    def make() -> None:
+        y = nn.BatchNorm1d(name="norm")(mlp())
+        gc.to_inference(gc.insert_dropout(gc.insert_batchnorm(y, before="Relu"), after="mlp.*"))
+
+    make()  # caches fill
+    before = live_nodes()
+    make()
+    assert live_nodes() == before
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
