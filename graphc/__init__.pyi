@@ -172,10 +172,12 @@ from passes.forms import to_inference as to_inference
 from passes.insert import insert_batchnorm as insert_batchnorm
 from passes.insert import insert_dropout as insert_dropout
 from passes.loops import unroll as unroll
+from passes.lowering.convolution import lower_convolutions as lower_convolutions
 from passes.modes import hessian as hessian
 from passes.modes import hvp as hvp
 from passes.modes import jacobian as jacobian
 from passes.modes import jvp as jvp
+from passes.randomness.counter_based import counter_based as counter_based
 from passes.simplify import simplify as simplify
 from passes.train_step import train_step as train_step
 from passes.vmap import per_example_grad as per_example_grad
