@@ -117,10 +117,11 @@ class EndlessRewriteError(GraphcError):
 class RuleSet:
     """Rules, indexed by operator and by the operators below. Those that come first are tried first."""
 
-    __slots__ = ("_by_operators", "rules")
+    __slots__ = ("_by_operators", "_operators", "rules")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         self.rules = tuple(rules)
+        self._operators = frozenset(op for r in self.rules for op in r.operators)
         self._by_operators: dict[tuple[str, ...], tuple[Rule, ...]] = {}
 
     def of(self, node: Node) -> tuple[Rule, ...]:
@@ -137,6 +138,11 @@ class RuleSet:
             )
             self._by_operators[key] = found
         return found
+
+    def concern(self, nodes: Iterable[Node]) -> bool:
+        """Whether a rule asks about one of the nodes, or about a node in a body of control flow among them."""
+        operators = self._operators
+        return ANY in operators or any(n.op in operators or n.op in _WITH_BODIES or n.is_call for n in nodes)
 
     def without(self, names: Iterable[str]) -> RuleSet:
         """The other rules."""
@@ -185,6 +191,8 @@ def rewrite_tensors(outputs: Sequence[Tensor], rules: RuleSet) -> list[Tensor]:
     recorder = _recorder.get()
     matches = Counter[str]() if recorder is None else recorder
     old = list(outputs)
+    if not rules.concern(topological(old)):
+        return old
     given_up: _GivenUp = {}
     for _ in range(_MAX_SWEEPS):
         sweep = _Sweep(rules, matches, given_up)

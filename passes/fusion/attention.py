@@ -1,7 +1,7 @@
 """Softmax attention written out, as the operator Attention (opset 23).
 
-It pays where the operator also takes over the transposes between tokens and heads. With heads in an axis of their own
-already, onnxruntime computes the operator no faster than its parts.
+It pays where the operator also takes over the transposes between tokens and heads, and these weigh something: up to 256
+tokens. For more, or with heads in an axis of their own already, onnxruntime computes it no faster than its parts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from passes.rules.match import shape_of
 
 __all__ = ["attention"]
 
+_MOST_TOKENS = 256
 _TO_HEADS = (0, 2, 1, 3)
 _TO_HEADS_TURNED = (0, 2, 3, 1)
 _TURNED = (0, 1, 3, 2)
@@ -90,6 +91,10 @@ def _check(m: Match) -> str | None:
             return f"{name} is reshaped from {m[name].type} to {m[f'{name}4'].type}, across tokens"
     if out is None or out != (*(shape_of(m["q"]) or ())[:2], (shape_of(m["v"]) or ())[-1]):
         return f"the result is reshaped to {m.node.out().type}; expected the shape of q with the width of v"
+    for name in ("q", "k"):
+        tokens = m[name].shape[1]
+        if not isinstance(tokens, int) or tokens > _MOST_TOKENS:
+            return f"{name} has {tokens} tokens; the operator is faster for up to {_MOST_TOKENS}"
     if m["q"].dtype.name == "float64":
         return "onnxruntime has no kernel for float64"
     mask = m.tensors.get("mask")

@@ -196,6 +196,8 @@ CASES: list[Fused] = [
         k="[n, 3, 4]",
         v="[n, 3, 4]",
     ),
+    keeps("attention", attention, "q has 257 tokens; the operator", **QKV | {"q": "[n, 257, 4]"}),
+    keeps("attention", attention, "k has t tokens; the operator", q="[n, 3, 4]", k="[n, t, 4]", v="[n, t, 6]"),
     keeps("attention", attention, "no kernel for float64", **{name: f"float64{shape}" for name, shape in QKV.items()}),
     fuses(
         "cross-entropy",
