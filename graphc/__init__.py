@@ -179,6 +179,7 @@ _LAZY = {
     "runtimes.checkpoints": ("Checkpoint", "resume"),
     "runtimes.evaluate": ("compile", "evaluate"),
     "runtimes.export": ("export", "export_step"),
+    "runtimes.rate_finder": ("find_learning_rate",),
     "runtimes.state": ("init_state", "load_state", "save_state"),
     "runtimes.trainer": ("History", "Trainer"),
 }

@@ -94,6 +94,7 @@ PUBLIC = [
     "export",
     "export_step",
     "eye",
+    "find_learning_rate",
     "flatten",
     "float16",
     "float32",
