@@ -15,6 +15,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.dropout import dropout as drop
 from graphc.nn.functional import linear
 from graphc.nn.linear import Linear
@@ -193,9 +194,7 @@ class MultiheadAttention(Module):
         return output, F.mean(weights, 1)
 
     def _checked(self, what: str, given: Any, size: int) -> Tensor:
-        t = F.as_tensor(given)
-        if t.dtype is not self.dtype:
-            raise DTypeError(f"{self._title()}: the {what} is {t.type}; expected {self.dtype}{location()}")
+        t = typed(self._title(), given, self.dtype, what)
         if t.ndim != 3 or dims.provably_different(t.shape[-1], size):
             axes = "batch, steps" if self.batch_first else "steps, batch"
             raise ShapeError(f"{self._title()}: the {what} is {t.type}; expected ({axes}, {size}){location()}")

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.module import Module
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Tracking", "batch_norm", "tracking_of"]
@@ -154,11 +155,8 @@ class _BatchNorm(Module):
     def _checked(self, given: Any) -> Tensor:
         x = F.as_tensor(given)
         mixed = self.dtype.name == "float32" and x.dtype.is_float and x.dtype.bits == 16
-        if x.dtype is not self.dtype and not mixed:
-            raise DTypeError(
-                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
-                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
-            )
+        if not mixed:
+            typed(self._title(), x, self.dtype)
         if x.ndim not in self.ranks:
             ranks = " or ".join(map(str, self.ranks))
             raise ShapeError(

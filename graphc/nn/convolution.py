@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 from graphc import functional as F
-from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir import dims
 from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.module import Module
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "PADDING_MODES",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -40,7 +42,8 @@ __all__ = [
 
 Sizes: TypeAlias = int | Sequence[int]
 
-_PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""ONNX's names of PyTorch's modes."""
 
 
 def per_axis(title: str, name: str, value: Sizes, rank: int, least: int = 1) -> tuple[int, ...]:
@@ -296,11 +299,7 @@ class _Convolution(Module):
     def _checked(self, given: Any) -> Tensor:
         x = F.as_tensor(given)
         check_image(self._title(), x, self.rank)
-        if x.dtype is not self.dtype:
-            raise DTypeError(
-                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
-                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
-            )
+        typed(self._title(), x, self.dtype)
         if self.in_channels is not None and dims.provably_different(x.shape[1], self.in_channels):
             raise ShapeError(
                 f"{self._title()}: the input is {x.type}; expected {self.in_channels} channels in axis 1{location()}. "
@@ -345,9 +344,9 @@ class _Conv(_Convolution):
     def __init__(self, *sizes: Sizes, padding: Sizes | str = 0, padding_mode: str = "zeros", **options: Any) -> None:
         super().__init__(*sizes, **options)
         title = type(self).__name__
-        if padding_mode not in _PADDING_MODES:
+        if padding_mode not in PADDING_MODES:
             raise OperatorError(
-                f"{title}: padding_mode is {padding_mode!r}; expected one of {', '.join(_PADDING_MODES)}{location()}"
+                f"{title}: padding_mode is {padding_mode!r}; expected one of {', '.join(PADDING_MODES)}{location()}"
             )
         if not isinstance(padding, str):
             padding = per_axis(title, "padding", padding, self.rank, least=0)
@@ -362,7 +361,7 @@ class _Conv(_Convolution):
         if self.padding_mode != "zeros":
             pads = _pads(self._title(), padding, self.weight, {"strides": self.stride, "dilations": self.dilation})
             widths = [(0, 0), (0, 0), *zip(pads[: self.rank], pads[self.rank :], strict=True)]
-            x, padding = F.pad(x, widths, mode=_PADDING_MODES[self.padding_mode]), 0
+            x, padding = F.pad(x, widths, mode=PADDING_MODES[self.padding_mode]), 0
         return _conv(
             self._title(),
             self.rank,

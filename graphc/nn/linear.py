@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from graphc import functional as F
-from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir import dims
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.functional import linear
 from graphc.nn.module import Module
 
@@ -99,12 +99,7 @@ class Linear(Module):
         return linear(self._checked(x), self.weight, self.bias)
 
     def _checked(self, given: Any) -> Tensor:
-        x = F.as_tensor(given)
-        if x.dtype is not self.dtype:
-            raise DTypeError(
-                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
-                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
-            )
+        x = typed(self._title(), given, self.dtype)
         if not x.shape:
             raise ShapeError(f"{self._title()}: the input is a scalar; expected at least one axis{location()}")
         if self.in_features is not None and dims.provably_different(x.shape[-1], self.in_features):

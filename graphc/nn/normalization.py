@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.module import Module
 
 __all__ = [
@@ -130,13 +131,7 @@ class _Affine(Module):
             self.bias = None
 
     def _checked(self, given: Any) -> Tensor:
-        x = F.as_tensor(given)
-        if x.dtype is not self.dtype:
-            raise DTypeError(
-                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
-                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
-            )
-        return x
+        return typed(self._title(), given, self.dtype)
 
 
 class LayerNorm(_Affine):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from graphc import functional as F
-from graphc.errors import DTypeError, OperatorError, ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.dims import Dim
@@ -17,6 +17,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_dtype
 from graphc.nn import init
+from graphc.nn.checks import typed
 from graphc.nn.dropout import dropout as drop
 from graphc.nn.module import Module
 
@@ -98,12 +99,7 @@ class _Recurrent(Module):
         self._make(size)
 
     def _checked(self, given: Any) -> Tensor:
-        x = F.as_tensor(given)
-        if x.dtype is not self.dtype:
-            raise DTypeError(
-                f"{self._title()}: the input is {x.type}; expected {self.dtype}{location()}. Convert it with "
-                f".cast('{self.dtype}'), or give the layer dtype='{x.dtype}'."
-            )
+        x = typed(self._title(), given, self.dtype)
         axes = "batch, steps, features" if self.batch_first else "steps, batch, features"
         if x.ndim != 3:
             raise ShapeError(f"{self._title()}: the input is {x.type}; expected three axes: {axes}{location()}")
