@@ -24,23 +24,24 @@ __all__ = ["is_gradient_call", "lower_convolutions"]
 
 
 def lower_convolutions(
-    graph: Graph, *, provider: str = "cpu", autotune: bool = False, default: int = DEFAULT_SIZE
+    graph: Graph, *, provider: str = "any", autotune: bool = False, default: int = DEFAULT_SIZE
 ) -> Graph:
     """`graph` with gradients of convolutions and pooling in the form that runs fastest on `provider`; a pass.
 
     - Gradients of convolutions in their weights, calls named `conv_weight_gradient`, become one of six forms
       (:mod:`passes.lowering.weight_gradient`).
-    - On the CPU, `ConvTranspose` with stride 1, such as the gradient in the data, becomes `Conv` with the kernel turned
-      round (or the data, where it is smaller), where that pads no more than the transposed convolution cuts off: 1.1 to
-      3.4 times as fast.
-    - On the CPU, what `ScatterElements` places by the indices of a MaxPool whose windows do not overlap is placed by
-      `MaxUnpool`: three to five times as fast.
+    - Except for CUDA, `ConvTranspose` with stride 1, such as the gradient in the data, becomes `Conv` with the kernel
+      turned round (or the data, where it is smaller), where that pads no more than the transposed convolution cuts off:
+      1.1 to 3.4 times as fast.
+    - For the CPU alone, what `ScatterElements` places by the indices of a MaxPool whose windows do not overlap is
+      placed by `MaxUnpool`: three to five times as fast, but CUDA has no kernel for it.
 
     Run it before :func:`graphc.ir.call.inline`, which puts the form in place that the gradient rule chose for the CPU.
 
     Args:
         graph: what to lower.
-        provider: "cpu" or "cuda", as onnxruntime's execution providers.
+        provider: "cpu" or "cuda", as onnxruntime's execution providers; "any" for operators that all have, in the form
+            that is the fastest on the CPU.
         autotune: whether to measure the forms of weight gradients in onnxruntime instead of estimating them; once for
             each shape, as the results are kept on disk (:mod:`passes.lowering.autotune`).
         default: what symbolic sizes, such as that of the batch, are taken for.
@@ -48,9 +49,9 @@ def lower_convolutions(
     Raises:
         UnavailableError: the provider is another one, or `autotune` finds no onnxruntime that has it.
     """
-    if provider not in PRICES:
+    if provider not in ("any", *PRICES):
         raise UnavailableError(
-            f"lower_convolutions: provider is {provider!r}; expected {' or '.join(map(repr, PRICES))}{location()}"
+            f"lower_convolutions: provider is {provider!r}; expected 'any', 'cpu' or 'cuda'{location()}"
         )
     return rewrite(graph, _rules(provider, autotune, default))
 
@@ -71,9 +72,10 @@ def _rules(provider: str, autotune: bool, default: int) -> RuleSet:
             return None
         what: WeightGradient = node.attrs["gradient"]
         x, g = [t for t in node.inputs if t is not None]
-        return FORMS[choose(what, x, g, provider, default)](what, x, g)
+        return FORMS[choose(what, x, g, "cpu" if provider == "any" else provider, default)](what, x, g)
 
-    return RuleSet([weight_gradient, *([_TURNED, _UNPOOLED] if provider == "cpu" else [])])
+    others = {"any": [_TURNED], "cpu": [_TURNED, _UNPOOLED], "cuda": []}
+    return RuleSet([weight_gradient, *others[provider]])
 
 
 @rule("ConvTranspose", name="turned-convolution")

@@ -66,7 +66,7 @@ def test_the_provider_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     lower_convolutions(gc.graph(weight_gradient()), provider="cuda", default=7)
     convolution._rules.cache_clear()
     assert asked == [("cuda", 7)]
-    with pytest.raises(gc.UnavailableError, match="provider is 'tpu'; expected 'cpu' or 'cuda'"):
+    with pytest.raises(gc.UnavailableError, match="provider is 'tpu'; expected 'any', 'cpu' or 'cuda'"):
         lower_convolutions(gc.graph(weight_gradient()), provider="tpu")
 
 
@@ -142,7 +142,7 @@ def pool_gradient(size: int = 6, dtype: str = "float32", **attrs: Any) -> gc.Gra
 def test_gradient_of_pooling_side_by_side_becomes_max_unpool() -> None:
     graph = pool_gradient()
     for start in (graph, gc.simplify(graph)):
-        lowered = lower_convolutions(start)
+        lowered = lower_convolutions(start, provider="cpu")
         verify(lowered)
         assert lowered.count("MaxUnpool") == 1
         assert lowered.count("ScatterElements") == 0
@@ -163,7 +163,7 @@ def test_gradient_of_pooling_side_by_side_becomes_max_unpool() -> None:
 )
 def test_gradient_of_other_pooling_stays(other: dict[str, Any]) -> None:
     graph = pool_gradient(**other)
-    assert lower_convolutions(graph) is graph
+    assert lower_convolutions(graph, provider="cpu") is graph
 
 
 def test_scattering_by_other_indices_stays() -> None:
@@ -171,7 +171,13 @@ def test_scattering_by_other_indices_stays() -> None:
     indices = gc.reshape(apply("MaxPool", (x,), {"kernel_shape": (2, 2), "strides": (2, 2)}).out(1), (-1,))
     for places in (gc.input("places", (8,), "int64"), indices):
         graph = gc.graph(apply("ScatterElements", (gc.zeros((32,)), places, g)).out())
-        assert lower_convolutions(graph) is graph
+        assert lower_convolutions(graph, provider="cpu") is graph
+
+
+@pytest.mark.parametrize("provider", ["any", "cuda"])
+def test_max_unpool_is_for_the_cpu_alone(provider: str) -> None:
+    graph = pool_gradient()
+    assert lower_convolutions(graph, provider=provider) is graph
 
 
 # --- autotune -----------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphc as gc
 from graphc.ir.build import apply
@@ -156,6 +158,33 @@ def test_it_can_be_batched_and_then_differentiated() -> None:
         for i in range(BATCH)
     )
     np.testing.assert_allclose(gc.evaluate(second, feeds, runtime="reference"), expected_second, rtol=1e-10)
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> Shape:
+    """Convolutions of one or two axes, with all there is to vary."""
+    rank, groups = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+
+    def axes(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(rank))
+
+    kernel, strides, dilations, pads = axes(1, 3), axes(1, 3), axes(1, 2), (*axes(0, 2), *axes(0, 2))
+    reach = Window(kernel, strides, dilations).reach
+    data = tuple(r + draw(st.integers(0, 4)) for r in reach)
+    rows, columns = groups * draw(st.integers(1, 2)), draw(st.integers(1, 2))
+    return Shape(data, rows, columns, kernel, pads, strides, dilations, groups)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(convolutions())
+def test_all_forms_of_any_convolution_agree(s: Shape) -> None:
+    data, cotangent = arrays(s)
+    x, g = gc.input("x", data.shape, "float64"), gc.input("g", cotangent.shape, "float64")
+    found = gc.evaluate(
+        [FORMS[f](s.what, x, g) for f in applicable(s.what)], {"x": data, "g": cotangent}, runtime="reference"
+    )
+    for value in found:
+        np.testing.assert_allclose(value, expected(s, data, cotangent), rtol=1e-11, atol=1e-11)
 
 
 # --- the choice ---------------------------------------------------------------------------------------------------
