@@ -53,6 +53,7 @@ from graphc.nn.loss_functions import (
     smooth_l1_loss,
 )
 from graphc.nn.normalization import group_norm, instance_norm, layer_norm, rms_norm
+from graphc.nn.padding import pad
 from graphc.nn.pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -67,6 +68,7 @@ from graphc.nn.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from graphc.nn.resampling import interpolate, pixel_shuffle, pixel_unshuffle
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -102,6 +104,7 @@ __all__ = [
     "hardtanh",
     "huber_loss",
     "instance_norm",
+    "interpolate",
     "l1_loss",
     "layer_norm",
     "leaky_relu",
@@ -114,6 +117,9 @@ __all__ = [
     "mish",
     "mse_loss",
     "nll_loss",
+    "pad",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "prelu",
     "relu",
     "relu6",

@@ -166,3 +166,56 @@ def test_pooling_functions_build_what_layers_build() -> None:
     assert nn.AdaptiveAvgPool2d(2)(X) == nn.adaptive_avg_pool2d(X, 2)
     with pytest.raises(gc.ShapeError, match=r"MaxPool3d: .*; expected 5 axes"):
         nn.max_pool3d(X, 2)
+
+
+# --- padding, resampling ------------------------------------------------------------------------------------------
+
+
+def test_padding_is_onnxs_operator_in_pytorchs_order() -> None:
+    assert nn.ZeroPad2d((1, 2, 3, 4))(X) == gc.pad(X, [(0, 0), (0, 0), (3, 4), (1, 2)], 0.0)
+    assert nn.ReflectionPad2d(1)(X) == nn.pad(X, (1, 1, 1, 1), "reflect")
+    assert nn.ReplicationPad2d((0, -1, 0, 0))(X).shape == (X.shape[0], 4, 9, 9)
+    assert repr(nn.Sequential(nn.ConstantPad1d(1, 0.5), nn.CircularPad1d(2))) == (
+        "Sequential(\n  (0): ConstantPad1d((1, 1), value=0.5)\n  (1): CircularPad1d((2, 2))\n)"
+    )
+
+
+def test_upsampling_keeps_a_symbolic_batch_and_gives_sizes() -> None:
+    assert nn.Upsample(scale_factor=2)(X).shape == (X.shape[0], 4, 18, 20)
+    assert nn.Upsample(size=(3, 5), mode="bilinear")(X).shape == (X.shape[0], 4, 3, 5)
+    assert repr(nn.Upsample(scale_factor=2)) == "Upsample(scale_factor=2, mode='nearest')"
+
+
+def test_pixels_move_to_channels_and_back() -> None:
+    x = gc.input("x", ("n", 2, 6, "3*w"))
+    y = nn.PixelUnshuffle(3)(x)
+    assert y.shape == (x.shape[0], 18, 2, gc.dim("w"))
+    data = np.random.default_rng(0).normal(size=(2, 2, 6, 9)).astype(np.float32)
+    np.testing.assert_array_equal(gc.evaluate(nn.PixelShuffle(3)(y), {"x": data}), data)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.ZeroPad2d((1, 2)), gc.OperatorError, r"padding is \(1, 2\); expected an integer, or 4 of them"),
+        (lambda: nn.ZeroPad1d(1)(X), gc.ShapeError, "ZeroPad1d: .* expected 3 axes"),
+        (
+            lambda: nn.pad(X, (1, 1), "mirror"),
+            gc.OperatorError,
+            "expected one of constant, reflect, replicate",
+        ),
+        (lambda: nn.pad(X, (1, 1, 1)), gc.ShapeError, "expected two numbers for each axis, the last first"),
+        (lambda: nn.interpolate(X), gc.OperatorError, "expected one of them"),
+        (lambda: nn.interpolate(X, 3, 2.0), gc.OperatorError, "expected one of them"),
+        (lambda: nn.interpolate(X, 3, mode="area"), gc.OperatorError, "mode is 'area'; expected one of nearest"),
+        (lambda: nn.interpolate(X, 3, mode="linear"), gc.ShapeError, "'linear' expects 3 axes"),
+        (lambda: nn.interpolate(X, 3, align_corners=True), gc.OperatorError, "'nearest' has no such option"),
+        (lambda: nn.interpolate(X, (3, 4, 5)), gc.OperatorError, "expected a positive number, or 2"),
+        (lambda: nn.interpolate(X, scale_factor=-1.0), gc.OperatorError, "scale_factor is -1.0"),
+        (lambda: nn.pixel_shuffle(X, 3), gc.ShapeError, "a multiple of 9 channels"),
+        (lambda: nn.pixel_unshuffle(X, 2), gc.ShapeError, "the last two multiples of 2"),
+    ],
+)
+def test_padding_and_resampling_that_cannot_be_are_errors(make, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()

@@ -187,3 +187,50 @@ def test_functions_of_one_tensor(name: str, options: dict[str, object]) -> None:
     found = gc.evaluate(getattr(nn.functional, name)(gc.input("x", ("batch", *x.shape[1:])), **options), {"x": x})
     expected = getattr(torch.nn.functional, name)(torch.tensor(x), **options).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+PADS = [
+    *((f"{kind}Pad{rank}d", rank) for kind in ("Reflection", "Replication", "Circular", "Zero") for rank in (1, 2, 3)),
+    ("ConstantPad2d", 2),
+]
+
+
+@pytest.mark.parametrize(("name", "rank"), PADS)
+def test_padding(name: str, rank: int) -> None:
+    options = [1, tuple(range(2 * rank))] if rank < 3 else [(1, 0, 1, 1, 0, 1)]
+    for padding in options:
+        arguments = (padding, 2.5) if name.startswith("Constant") else (padding,)
+        theirs = getattr(torch.nn, name)(*arguments)
+        compare(getattr(nn, name)(*arguments), theirs, images(rank, channels=2, size=5))
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_pad(mode: str) -> None:
+    x = images(2)
+    found = gc.evaluate(nn.pad(gc.input("x", ("batch", *x.shape[1:])), (1, 2, 3, 0), mode), {"x": x})
+    expected = torch.nn.functional.pad(torch.tensor(x), (1, 2, 3, 0), mode).numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+RESAMPLINGS = [
+    (1, {"scale_factor": 3.0}),
+    (2, {"scale_factor": 2}),
+    (2, {"size": (4, 17)}),
+    (1, {"scale_factor": 2.5, "mode": "linear"}),
+    (2, {"scale_factor": (2.0, 3.0), "mode": "bilinear"}),
+    (2, {"size": (5, 14), "mode": "bilinear", "align_corners": True}),
+    (3, {"scale_factor": 2.0, "mode": "trilinear", "align_corners": False}),
+    (2, {"size": 12, "mode": "bicubic", "align_corners": False}),
+    (2, {"scale_factor": 2.0, "mode": "bicubic", "align_corners": True}),
+]
+
+
+@pytest.mark.parametrize(("rank", "options"), RESAMPLINGS, ids=str)
+def test_upsampling(rank: int, options: dict[str, object]) -> None:
+    x = images(rank, channels=2, size=4 if rank == 3 else 9)
+    compare(nn.Upsample(**options), torch.nn.Upsample(**options), x, rtol=1e-4)
+
+
+def test_pixels_and_channels() -> None:
+    compare(nn.PixelShuffle(2), torch.nn.PixelShuffle(2), images(2, channels=12))
+    compare(nn.PixelUnshuffle(3), torch.nn.PixelUnshuffle(3), RNG.normal(size=(2, 2, 6, 9)).astype(np.float32))
