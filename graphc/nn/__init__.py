@@ -30,7 +30,7 @@ from graphc.nn.activation import (
 )
 from graphc.nn.attention import MultiheadAttention, scaled_dot_product_attention
 from graphc.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
-from graphc.nn.container import Flatten, Identity, Sequential
+from graphc.nn.container import Flatten, Identity, Sequential, Unflatten
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from graphc.nn.embedding import Embedding
@@ -234,6 +234,7 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Unflatten",
     "Upsample",
     "ZeroPad1d",
     "ZeroPad2d",

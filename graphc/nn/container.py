@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 from graphc import functional as F
-from graphc.errors import OperatorError
+from graphc.errors import OperatorError, ShapeError
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.nn.module import Module
 
-__all__ = ["Flatten", "Identity", "Sequential"]
+__all__ = ["Flatten", "Identity", "Sequential", "Unflatten"]
 
 
 class Sequential(Module):
@@ -79,3 +79,23 @@ class Flatten(Module):
     def extra_repr(self) -> str:
         """The axes."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """The axis `dim` split into axes of sizes `unflattened_size`, one of which may be -1: undoes :class:`Flatten`."""
+
+    def __init__(self, dim: int, unflattened_size: Sequence[int], *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.dim, self.unflattened_size = dim, tuple(unflattened_size)
+
+    def forward(self, given: Any) -> Tensor:
+        """The tensor with more axes. Raises ShapeError when `dim` is out of range, or the sizes do not fit."""
+        x = F.as_tensor(given)
+        if not -x.ndim <= self.dim < x.ndim:
+            raise ShapeError(f"{self._title()}: the input is {x.type}, which has no axis {self.dim}{location()}")
+        axis = self.dim % x.ndim
+        return F.reshape(x, (*x.shape[:axis], *self.unflattened_size, *x.shape[axis + 1 :]))
+
+    def extra_repr(self) -> str:
+        """The axis and the sizes."""
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

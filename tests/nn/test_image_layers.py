@@ -219,3 +219,15 @@ def test_pixels_move_to_channels_and_back() -> None:
 def test_padding_and_resampling_that_cannot_be_are_errors(make, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+def test_unflatten_splits_an_axis() -> None:
+    x = gc.input("x", ("n", 12, 5))
+    assert nn.Unflatten(1, (3, 4))(x).shape == (x.shape[0], 3, 4, 5)
+    assert nn.Unflatten(-2, (2, -1))(x).shape == (x.shape[0], 2, 6, 5)
+    assert nn.Flatten(1, 2)(nn.Unflatten(1, (3, 4))(x)).shape == x.shape
+    assert repr(nn.Unflatten(1, [3, 4])) == "Unflatten(dim=1, unflattened_size=(3, 4))"
+    with pytest.raises(gc.ShapeError, match="which has no axis 3"):
+        nn.Unflatten(3, (1, 1))(x)
+    with pytest.raises(gc.ShapeError):
+        nn.Unflatten(1, (5, 4))(x)

@@ -231,6 +231,10 @@ def test_upsampling(rank: int, options: dict[str, object]) -> None:
     compare(nn.Upsample(**options), torch.nn.Upsample(**options), x, rtol=1e-4)
 
 
+def test_unflatten() -> None:
+    compare(nn.Unflatten(1, (2, -1)), torch.nn.Unflatten(1, (2, -1)), images(2))
+
+
 def test_pixels_and_channels() -> None:
     compare(nn.PixelShuffle(2), torch.nn.PixelShuffle(2), images(2, channels=12))
     compare(nn.PixelUnshuffle(3), torch.nn.PixelUnshuffle(3), RNG.normal(size=(2, 2, 6, 9)).astype(np.float32))
