@@ -262,7 +262,8 @@ def shown(t: Tensor) -> str:
     if t.node.is_leaf:
         return str(t.name)
     if t.node.is_constant:
-        return f"the constant {t.node.attrs['value']!r}"
+        value = t.node.attrs["value"]
+        return f"the constant {_number(value.array) if value.array.size == 1 else repr(value)}"
     origin = t.node.origin
     return f"{t.op}{f' [{origin}]' if origin else ''}"
 
@@ -285,8 +286,13 @@ def _constant_mismatch(p: Tensor, t: Tensor, goal: _Goal) -> Reason | None:
     given = t.node.attrs["value"].array if t.node.is_constant else None
     if given is not None and _same_elements(wanted, given, p.dtype, t.dtype):
         return _rank_mismatch(t, goal) if wanted.ndim == 0 else None
-    expected = f"{wanted.item():.6g}" if wanted.ndim == 0 else str(wanted.tolist())
+    expected = _number(wanted) if wanted.ndim == 0 else str(wanted.tolist())
     return lambda: f"{_place(goal)} is {shown(t)}; expected {expected}"
+
+
+def _number(array: Any) -> str:
+    element = array.item()
+    return f"{element:.6g}" if isinstance(element, float) else str(element)
 
 
 def _same_elements(wanted: Any, given: Any, a: DType, b: DType) -> bool:

@@ -106,7 +106,7 @@ TANH_GELU = [
 CASES: list[Fused] = [
     *(fuses("gelu", written, lambda x: op.Gelu(x), x="[n, 3]") for written in GELU),
     keeps("gelu", lambda x: x * 0.5 * (1.0 + F.tanh(x / ROOT)), "Tanh .*; expected Erf", x="[n, 3]"),
-    keeps("gelu", lambda x: x * 0.5 * (1.0 + F.erf(x / 1.5)), "the constant float321.5; expected 1.41421", x="[n, 3]"),
+    keeps("gelu", lambda x: x * 0.5 * (1.0 + F.erf(x / 1.5)), "the constant 1.5; expected 1.41421", x="[n, 3]"),
     keeps("gelu", lambda x: x * 0.25 * (1.0 + F.erf(x / ROOT)), "expected 0.5", x="[n, 3]"),
     keeps(
         "gelu",
