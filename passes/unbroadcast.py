@@ -80,12 +80,22 @@ def reshape_like(g: Tensor, like: Tensor) -> Tensor:
 
 def reshape_to(t: Tensor, shape: Sequence[dims.Dim], sources: Sequence[Tensor]) -> Tensor:
     """The elements of `t` in a shape whose symbols are read off the shapes of `sources`, be they sizes of zero too."""
+    own = t.tensor_type.shape or ()
+    if own == tuple(shape):
+        return t
+    symbolic = {axis for axis, d in enumerate(shape) if not isinstance(d, int)}
+    copied = {axis for axis in symbolic if axis < len(own) and own[axis] == shape[axis]}
+    if 0 not in shape and symbolic == copied:
+        target = [0 if axis in copied else d for axis, d in enumerate(shape)]
+        return apply("Reshape", (t, constant(np.array(target, np.int64)))).out()
     return apply("Reshape", (t, F.shape_tensor(shape, sources)), {"allowzero": 1}).out()
 
 
 def _one_step(known: dims.Shape, shape: dims.Shape) -> bool:
-    """Whether constants with at most one -1 express `shape`: no zeros, and at most one symbolic axis moves."""
-    moved = [
-        axis for axis, d in enumerate(shape) if not isinstance(d, int) and not (axis < len(known) and known[axis] == d)
-    ]
-    return 0 not in shape and len(moved) <= 1 and dims.product(known) == dims.product(shape)
+    """Whether constants express `shape`: no zeros, and all symbolic axes stay where they are, or the only one moves.
+
+    A -1 next to a copied axis would not do: that may be 0.
+    """
+    symbolic = [axis for axis, d in enumerate(shape) if not isinstance(d, int)]
+    moved = [axis for axis in symbolic if not (axis < len(known) and known[axis] == shape[axis])]
+    return 0 not in shape and (not moved or len(symbolic) == 1) and dims.product(known) == dims.product(shape)

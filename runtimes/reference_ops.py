@@ -95,7 +95,7 @@ class ConvTranspose(OpRun):  # type: ignore[misc]
                 for i, d, s, n in zip(tap, dilation, stride, x.shape[2:], strict=True)
             ]
             y[..., *at] += np.einsum("ngc...,gcm->ngm...", grouped, weights[..., *tap])
-        y = y.reshape(y.shape[0], -1, *y.shape[3:])
+        y = y.reshape(y.shape[0], group * w.shape[1], *y.shape[3:])
         y = np.pad(y, [(0, 0), (0, 0), *((max(-p, 0), 0) for p in begin)])
         y = y[..., *(slice(max(p, 0), f - e + max(-p, 0)) for p, f, e in zip(begin, full, end, strict=True))]
         return (y if b is None else y + b.reshape(-1, *[1] * rank),)

@@ -12,12 +12,13 @@ import numpy as np
 
 from graphc import functional as F
 from graphc.errors import DifferentiationError
+from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.lowering.costs import cheapest
 from passes.lowering.weight_gradient import WeightGradient
-from passes.lowering.windows import Window, known_integers, pad_spatial, reshaped, spread, under, window_of
-from passes.unbroadcast import reshape_like, shape_like
+from passes.lowering.windows import Window, known_integers, pad_spatial, spread, under, window_of
+from passes.unbroadcast import reshape_like, reshape_to, shape_like
 from passes.vjp.registry import Contribution, operand, vjp
 
 __all__ = ["Window", "spatial_pads", "window_of"]
@@ -100,8 +101,9 @@ def _col2im(node: Node, g: Tensor) -> Sequence[Contribution]:
     window = window_of(node, [] if block is None else list(block))
     pads = spatial_pads(node, window)
     padded = pad_spatial(g, *pads)
-    taps = [reshaped(under(padded, window, tap), [0, 0, 1, -1]) for tap in np.ndindex(*window.kernel)]
-    columns = F.concat(taps, axis=2)
+    taps = [under(padded, window, tap) for tap in np.ndindex(*window.kernel)]
+    lines = [reshape_to(t, (*t.shape[:2], 1, dims.product(t.shape[2:])), [t]) for t in taps]
+    columns = F.concat(lines, axis=2)
     return [reshape_like(columns, operand(node))]
 
 

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc import functional as F
+from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.batch_norm import batch_statistics, over_samples, per_channel
-from passes.unbroadcast import reshape_like, shape_like, unbroadcast
+from passes.unbroadcast import reshape_like, reshape_to, shape_like, unbroadcast
 from passes.vjp.reduction import over_count
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
@@ -232,7 +233,7 @@ def _local_response_normalization(node: Node, g: Tensor) -> Contribution:
 
 def _neighbours(t: Tensor, before: int, after: int) -> Tensor:
     """The sum over each channel and those `before` and `after` it."""
-    images = apply("Reshape", (F.unsqueeze(t, 1), constant(np.array([0, 0, 0, -1], np.int64)))).out()
+    images = reshape_to(t, (t.shape[0], 1, t.shape[1], dims.product(t.shape[2:])), [t])
     size = before + 1 + after
     attrs = {"kernel_shape": (size, 1), "pads": (before, 0, after, 0), "count_include_pad": 1}
     return reshape_like(apply("AveragePool", (images,), attrs).out() * float(size), t)

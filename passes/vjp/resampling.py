@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from graphc import functional as F
+from graphc.ir import dims
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
-from passes.unbroadcast import reshape_like, shape_like
+from passes.unbroadcast import reshape_like, reshape_to, shape_like
 from passes.vjp.function_body import vjp_by
 from passes.vjp.registry import Contribution, operand, optional, vjp
 
@@ -107,8 +108,8 @@ def _grid_sample(node: Node, g: Tensor) -> Sequence[Contribution]:
 def _sampled(node: Node, x: Tensor, grid: Tensor) -> list[Tensor]:
     """GridSample in other operators: a weighted sum over the elements around each place."""
     rank = x.ndim - 2
-    flat = apply("Reshape", (x, constant(np.array([0, 0, -1], np.int64)))).out()
-    points = apply("Reshape", (grid, constant(np.array([0, -1, rank], np.int64)))).out()
+    flat = reshape_to(x, (*x.shape[:2], dims.product(x.shape[2:])), [x])
+    points = reshape_to(grid, (grid.shape[0], dims.product(grid.shape[1:-1]), rank), [grid])
     sizes = [F.reshape(shape_like(x)[2 + axis : 3 + axis], ()) for axis in range(rank)]
     taps = []
     for axis, size in enumerate(sizes):
@@ -123,8 +124,7 @@ def _sampled(node: Node, x: Tensor, grid: Tensor) -> list[Tensor]:
             weight, place = weight * factor, place * size + index
         places = F.broadcast_to(F.unsqueeze(place, 1), each_channel)
         parts.append(F.cast(F.unsqueeze(weight, 1), x.dtype) * F.take_along_axis(flat, places, axis=2))
-    shape = F.concat([shape_like(x)[:2], shape_like(grid)[1:-1]])
-    return [apply("Reshape", (sum(parts[1:], start=parts[0]), shape)).out()]
+    return [reshape_to(sum(parts[1:], start=parts[0]), (*x.shape[:2], *grid.shape[1:-1]), [x, grid])]
 
 
 def _pixel(node: Node, at: Tensor, extent: Tensor) -> Tensor:
@@ -210,8 +210,8 @@ def _affine_grid(node: Node, g: Tensor) -> Sequence[Contribution]:
     rank = g.ndim - 2
     twice = constant(np.tile(np.eye(rank, rank + 1), (2, 1, 1)), theta.dtype)  # the body of ONNX fails for a batch of 1
     batch = F.concat([constant(np.array([2], np.int64)), size[1:]])
-    points = apply("AffineGrid", (twice, batch), node.attrs).out()[:1]
-    flat = constant(np.array([0, -1, rank], np.int64))
-    received = apply("Reshape", (g, flat)).out()
-    linear = received.mT @ apply("Reshape", (points, flat)).out()
+    points = apply("AffineGrid", (twice, batch), node.attrs).out()[0]
+    count = dims.product(points.shape[:-1])
+    received = reshape_to(g, (g.shape[0], dims.product(g.shape[1:-1]), rank), [g])
+    linear = received.mT @ reshape_to(points, (count, rank), [points])
     return [F.concat([linear, F.unsqueeze(F.sum(received, 1), 2)], axis=2)]

@@ -97,6 +97,10 @@ CASES = [
     *(_pool("MaxPool", *rest, **attrs) for rest, attrs in POOLS),
     *(_pool("AveragePool", *rest, **attrs) for rest, attrs in POOLS),
     *(_pool("LpPool", *rest, **attrs) for rest, attrs in POOLS),
+    *(
+        _pool(kind, "no_samples", (0, 2, 4, 4), ("n", 2, "h", 4), kernel_shape=[2, 2], pads=[1, 1, 0, 0])
+        for kind in ("MaxPool", "AveragePool", "LpPool")
+    ),
     *(_pool(kind, *rest, **attrs) for kind in ("MaxPool", "AveragePool", "LpPool") for rest, attrs in CORNERS),
     *(
         _pool("AveragePool", f"padding_counted_{rest[0]}", *rest[1:], count_include_pad=1, **attrs)

@@ -106,6 +106,9 @@ CASES = [
         (real(2, 3, 2, dims=("n", 3, None)),),
         False,
     ),
+    Case("LRN", "one_channel_wide", lambda x: op.LRN(x, size=1, alpha=0.5, beta=0.6), (real(2, 3, 2),)),
+    Case("LRN", "wider_than_the_channels", lambda x: op.LRN(x, size=5, alpha=0.5), (real(1, 3, 2, 2),)),
+    Case("LRN", "no_samples", lambda x: op.LRN(x, size=3), (real(0, 3, 2, dims=("n", "c", "h")),)),
     Case("LRN", "odd", lambda x: op.LRN(x, size=3, alpha=0.5, beta=0.6, bias=1.5), (real(2, 4, 2),)),
     Case("LRN", "even", lambda x: op.LRN(x, size=2, alpha=0.5), (real(1, 3, 2, 2, dims=("n", "c", "h", 2)),)),
 ]

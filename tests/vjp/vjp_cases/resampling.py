@@ -125,8 +125,16 @@ CASES = [
             *(("nearest", "border", 0), ("nearest", "reflection", 0)),
         )
     ),
+    Case("GridSample", "no_samples", op.GridSample, (real(0, 2, 3, 3), real(0, 2, 2, 2))),
+    Case(
+        "GridSample",
+        "no_samples_symbolic",
+        op.GridSample,
+        (real(0, 2, 3, 3, dims=("n", 2, "h", "w")), real(0, 2, 2, 2, dims=("n", 2, 2, 2))),
+    ),
     Case("AffineGrid", "images", lambda t: op.AffineGrid(t, ints(2, 1, 2, 3)), (real(2, 2, 3),)),
     Case("AffineGrid", "aligned", lambda t: op.AffineGrid(t, ints(2, 1, 2, 3), align_corners=1), (real(2, 2, 3),)),
     Case("AffineGrid", "volumes", lambda t: op.AffineGrid(t, ints(1, 1, 2, 3, 2)), (real(1, 3, 4),)),
+    Case("AffineGrid", "no_samples", lambda t: op.AffineGrid(t, ints(0, 1, 2, 3)), (real(0, 2, 3),)),
     Case("AffineGrid", "size_fed", lambda t, n: op.AffineGrid(t, n), (real(2, 2, 3), given([2, 1, 2, 3]))),
 ]
