@@ -65,7 +65,7 @@ def export(
         outputs: a tensor, a sequence or dictionary of tensors (whose names the outputs bear), or a graph.
         path: the file to write.
         state: the values of the parameters; further entries (a trainer's slots) are left out.
-        opset: the opset to state, from 18 to 23; the lowest that the operators allow when None.
+        opset: the opset to state, from 18 to 26; the lowest that the operators allow when None.
         passes: what the graph goes through before it is written; `gc.pipelines.inference` when None.
         metadata: entries of the model's `metadata_props`.
         verify: whether to run the file in a fresh session of onnxruntime on random inputs of two batch sizes, and to
