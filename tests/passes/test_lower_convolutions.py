@@ -291,3 +291,30 @@ def test_trainers_train_by_the_passes_that_they_are_given() -> None:
     plain, lowered = (gc.Trainer(loss, optimizer=gc.optim.SGD(), device="cpu", passes=p).step for p in ([], None))
     assert plain.graph.find(NAME)
     assert not lowered.graph.find(NAME)
+
+
+@pytest.mark.parametrize("provider", ["any", "cpu", "cuda"])
+def test_a_lowered_step_trains_as_the_plain_one(provider: str) -> None:
+    x, y = gc.input("x", ("batch", 2, 12, 12)), gc.input("y", ("batch",), "int64")
+    net = gc.nn.Sequential(
+        *(gc.nn.Conv2d(4, 3, padding=1, name="a"), gc.nn.ReLU(), gc.nn.MaxPool2d(2)),
+        *(gc.nn.Conv2d(6, 3, stride=2, name="b"), gc.nn.ReLU(), gc.nn.AvgPool2d(2), gc.nn.Flatten()),
+        gc.nn.Linear(3, name="c"),
+    )
+    loss = gc.nn.cross_entropy(net(x), y)
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=(8, 2, 12, 12)).astype(np.float32), "y": rng.integers(0, 3, 8)}
+
+    def trained(passes: list[Any]) -> Any:
+        trainer = gc.Trainer(loss, optimizer=gc.optim.SGD(0.1), device="cpu", passes=passes)
+        losses = [float(trainer.train_step(feeds)["loss"]) for _ in range(5)]
+        return losses, dict(trainer.state)
+
+    def lower(graph: gc.Graph) -> gc.Graph:
+        return lower_convolutions(graph, provider=provider)
+
+    (plain, before), (lowered, after) = trained([]), trained([lower, gc.simplify])
+    np.testing.assert_allclose(lowered, plain, rtol=1e-5)
+    assert plain[-1] < plain[0]
+    for name, value in before.items():
+        np.testing.assert_allclose(after[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
