@@ -104,6 +104,25 @@ def test_a_query_that_may_attend_to_nothing_leaves_the_gradients_of_others_alone
         np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("axis", "scale", "bias"), [(1, (4,), (4,)), (1, (3, 1), (1,)), (0, (4,), (2, 3, 4)), (-2, (1, 4), (3, 4))]
+)
+def test_scale_and_bias_of_layer_normalization_may_broadcast(axis: int, scale: Any, bias: Any) -> None:
+    """The function body of ONNX, which other tests compute in float64, does not know that."""
+    inputs = [gc.input(name, shape) for name, shape in (("x", (2, 3, 4)), ("s", scale), ("b", bias))]
+    x, s, b = inputs
+    axes = list(range(axis % 3, 3))
+    centered = x - gc.mean(x, axes, keepdims=True)
+    written_out = centered * gc.rsqrt(gc.mean(centered * centered, axes, keepdims=True) + 0.01) * s + b
+    rng = np.random.default_rng(0)
+    feeds = {str(t.name): rng.standard_normal([int(d) for d in t.shape]).astype(np.float32) for t in inputs}
+    u = gc.constant(rng.standard_normal((2, 3, 4)).astype(np.float32))
+    normalized = op.LayerNormalization(x, s, b, axis=axis, epsilon=0.01)
+    found, expected = (gc.evaluate([y, *gc.grad(y, inputs, u)], feeds) for y in (normalized, written_out))
+    for g, e in zip(found, expected, strict=True):
+        np.testing.assert_allclose(g, e, rtol=1e-5, atol=1e-5)
+
+
 # --- kernels without float64 --------------------------------------------------------------------------------------
 
 LINEAR = ("AveragePool", "Col2Im", "ConvTranspose", "MaxUnpool", "Resize")
