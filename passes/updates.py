@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypedDict
 
 from graphc import functional as F
-from graphc.errors import GraphError
-from graphc.ir.build import parameter
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit
-from graphc.ir.types import as_dtype
-from graphc.optim.base import Hyper, Optimizer, Slot, wide
+from graphc.optim.base import Hyper, Optimizer, wide
 from passes.accumulation import Accumulation
+from passes.apply_optimizer import apply_optimizer
 from passes.clipping import Factors, add_penalties, clip_by_norm, clip_by_value
 from passes.ema import average
-from passes.groups import Group, Groups, assign_groups
+from passes.groups import Groups, assign_groups
 
 __all__ = ["UpdateOptions", "Updates", "make_updates"]
 
@@ -93,14 +91,12 @@ def make_updates(
     slots: dict[str, tuple[str, ...]] = {}
     averages: dict[str, Tensor] = {}
     ready = _prepared(parameters, gradients, window, options)
-    for name, p in parameters.items():
-        with inherit(p.node.origin, "optimizer"):
-            changed = _update(assigned[name], name, p, ready[name], hyper)
-        slots[name] = tuple(str(t.name) for t in changed if t != p)
-        values |= changed
+    for name, following in apply_optimizer(assigned, parameters, ready, hyper).items():
+        slots[name] = tuple(str(t.name) for t in following if t != parameters[name])
+        values |= following
     if "ema" in options:
-        averages, changed = average(options["ema"], parameters, values, hyper.step)
-        values |= changed
+        averages, following = average(options["ema"], parameters, values, hyper.step)
+        values |= following
     if window is not None:
         values = window.only_when_complete(values) | window.updates
     return Updates({**values, count: count + 1}, slots, averages)
@@ -127,33 +123,3 @@ def _prepared(
     if "clip_norm" in options:
         ready = clip_by_norm(ready, options["clip_norm"])
     return ready
-
-
-def _update(group: Group, name: str, p: Tensor, g: Tensor, hyper: Hyper) -> dict[Tensor, Tensor]:
-    """The next values of one parameter and its slots.
-
-    A float16 or bfloat16 parameter is updated in float32, where small steps are not lost to rounding: what the rounded
-    value lacks is kept as the slot `residual`.
-    """
-    full = F.cast(p, wide(p.dtype))
-    residual = parameter(f"{name}.residual", p.shape, dtype=full.dtype, trainable=False) if full != p else None
-    if residual is not None:
-        full = full + residual
-    state = {
-        slot: _slot(f"{name}.{slot}", full, description) for slot, description in group.optimizer.slots(full).items()
-    }
-    value, following = group.optimizer.update(full, g, state, group.hyper(hyper))
-    if set(following) != set(state):
-        raise GraphError(
-            f"{type(group.optimizer).__name__}.update returned the slots {sorted(following)}; expected {sorted(state)}"
-        )
-    rounded = F.cast(value, p.dtype)
-    kept = {} if residual is None else {residual: value - F.cast(rounded, full.dtype)}
-    return {p: rounded, **kept, **{state[slot]: following[slot] for slot in state}}
-
-
-def _slot(name: str, p: Tensor, description: object) -> Tensor:
-    slot = description if isinstance(description, Slot) else Slot(description)
-    shape = p.shape if slot.shape is None else slot.shape
-    dtype = p.dtype if slot.dtype is None else as_dtype(slot.dtype)
-    return parameter(name, shape, slot.initializer, dtype=dtype, trainable=False)

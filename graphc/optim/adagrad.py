@@ -30,6 +30,8 @@ class Adagrad(Optimizer):
         OperatorError: a hyper-parameter is out of range.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         learning_rate: Rate = 1e-2,
@@ -76,6 +78,8 @@ class Adadelta(Optimizer):
         OperatorError: a hyper-parameter is out of range.
     """
 
+    elementwise = True
+
     def __init__(
         self, learning_rate: Rate = 1.0, *, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0
     ) -> None:
@@ -116,6 +120,8 @@ class RMSProp(Optimizer):
     Raises:
         OperatorError: a hyper-parameter is out of range.
     """
+
+    elementwise = True
 
     def __init__(
         self,

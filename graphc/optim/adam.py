@@ -67,6 +67,8 @@ class Adam(Moments):
         OperatorError: a hyper-parameter is out of range.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         learning_rate: Rate = 1e-3,
@@ -118,6 +120,8 @@ class AdamW(Adam):
 
     Args and errors are those of :class:`Adam`; the equations those of `torch.optim.AdamW`.
     """
+
+    elementwise = True
 
     def __init__(
         self,
@@ -210,6 +214,8 @@ class Adamax(Moments):
     Raises:
         OperatorError: a hyper-parameter is out of range.
     """
+
+    elementwise = True
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from graphc import functional as F
 from graphc.errors import OperatorError
@@ -52,6 +52,10 @@ class Optimizer:
         OperatorError: a hyper-parameter is out of range.
     """
 
+    elementwise: ClassVar[bool] = False
+    """Whether `update` computes each element from the same element of each argument alone, so that many small
+    parameters can be updated as one. A class that says so defines `update` itself."""
+
     def __init__(self, learning_rate: Rate) -> None:
         self.learning_rate = as_rate(type(self).__name__, learning_rate)
 
@@ -71,6 +75,12 @@ class Optimizer:
     def scale(self, factor: Tensor, p: Tensor) -> Tensor:
         """A scalar in the dtype of `p`."""
         return F.cast(factor, p.dtype)
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the class that defines `update` says that it is elementwise; a subclass that overrides it must."""
+        owner = next(c for c in type(self).__mro__ if "update" in vars(c))
+        return bool(vars(owner).get("elementwise", False))
 
     @property
     def hyper_parameters(self) -> dict[str, object]:

@@ -26,6 +26,8 @@ class Lion(Optimizer):
         OperatorError: a hyper-parameter is out of range.
     """
 
+    elementwise = True
+
     def __init__(
         self, learning_rate: Rate = 1e-4, *, betas: tuple[float, float] = (0.9, 0.99), weight_decay: float = 0.0
     ) -> None:

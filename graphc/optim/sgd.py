@@ -28,6 +28,8 @@ class SGD(Optimizer):
         OperatorError: a hyper-parameter is out of range, or `nesterov` without momentum.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         learning_rate: Rate = 1e-2,
