@@ -150,7 +150,7 @@ def _UNPOOLED(node: Node) -> Tensor | None:
         dims.multiply(count, stride) == size
         for count, stride, size in zip(g.shape[2:], strides, x.shape[2:], strict=True)
     )
-    if not whole or kernel != strides or any(attrs.get("pads") or ()) or attrs["storage_order"]:
+    if not whole or kernel != strides or attrs["storage_order"]:
         return None
     made = apply("MaxUnpool", (g, pool), {"kernel_shape": kernel, "strides": strides}).out()
     return reshaped(made, [-1])

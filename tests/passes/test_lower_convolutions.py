@@ -139,8 +139,9 @@ def pool_gradient(size: int = 6, dtype: str = "float32", **attrs: Any) -> gc.Gra
     return gc.graph({"y": gc.grad(gc.sum(gc.square(y)), x)})
 
 
-def test_gradient_of_pooling_side_by_side_becomes_max_unpool() -> None:
-    graph = pool_gradient()
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 0, 0, 1)], ids=["plain", "shifted"])
+def test_gradient_of_pooling_side_by_side_becomes_max_unpool(pads: tuple[int, ...]) -> None:
+    graph = pool_gradient(pads=pads)
     for start in (graph, gc.simplify(graph)):
         lowered = lower_convolutions(start, provider="cpu")
         verify(lowered)
