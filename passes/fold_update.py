@@ -160,7 +160,6 @@ class _Prices:
     """How many elements must be multiplied, at the least, to scale each tensor of a graph."""
 
     def __init__(self, graph: Graph) -> None:
-        kept = {*graph.outputs, *graph.updates.values()}
         self.elements = Sizing().elements
         self._order = graph.nodes
         self._ways: dict[Tensor, Sequence[int]] = {}
@@ -169,8 +168,6 @@ class _Prices:
             for t in node.outputs:
                 self._prices[t] = self.elements(t)
             t = node.out()
-            if t in kept:
-                continue
             for way in _ways(node):
                 price = sum(self._prices[_input(node, place)] for place in way)
                 if price < self._prices[t]:
