@@ -29,13 +29,17 @@ class ReferenceSession:
 def _evaluator() -> Any:
     from onnx.reference import ReferenceEvaluator
 
+    from runtimes.reference_edges import EDGE_OPERATORS
+    from runtimes.reference_loops import LOOP_OPERATORS
     from runtimes.reference_ops import OPERATORS
     from runtimes.reference_sequences import SEQUENCE_OPERATORS
+
+    replaced = [*OPERATORS, *EDGE_OPERATORS, *LOOP_OPERATORS, *SEQUENCE_OPERATORS]
 
     class Evaluator(ReferenceEvaluator):  # type: ignore[misc]
         """It makes evaluators of its own class for the bodies of functions, so that these get the operators too."""
 
         def __init__(self, proto: Any, *, new_ops: list[type] | None = None, **options: Any) -> None:
-            super().__init__(proto, new_ops=[*(new_ops or []), *OPERATORS, *SEQUENCE_OPERATORS], **options)
+            super().__init__(proto, new_ops=[*(new_ops or []), *replaced], **options)
 
     return Evaluator

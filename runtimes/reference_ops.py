@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from onnx.reference.op_run import OpRun
-from onnx.reference.ops.op_loop import Loop as OnnxLoop
 from onnx.reference.ops.op_negative_log_likelihood_loss import NegativeLogLikelihoodLoss as OnnxLoss
 from onnx.reference.ops.op_resize import Resize as OnnxResize
 
@@ -157,11 +156,14 @@ class DeformConv(OpRun):  # type: ignore[misc]
 
 
 class NegativeLogLikelihoodLoss(OnnxLoss):  # type: ignore[misc]
-    """onnx's own takes ignore_index=-1 for none."""
+    """onnx's own takes ignore_index=-1 for none, and fails without samples."""
 
     op_domain = ""
 
     def _run(self, x: Any, target: Any, weight: Any = None, ignore_index: int | None = None, **attrs: Any) -> Any:
+        if not target.size:
+            alone = {"none": np.zeros(target.shape), "sum": np.zeros(()), "mean": np.full((), np.nan)}
+            return (alone[attrs["reduction"]].astype(x.dtype),)
         if ignore_index == -1:
             target, ignore_index = np.where(target == -1, -2, target), -2
         return super()._run(x, target, weight, ignore_index=ignore_index, **attrs)
@@ -209,17 +211,8 @@ class MeanVarianceNormalization(OpRun):  # type: ignore[misc]
         return (centered / (np.sqrt(np.mean(centered**2, axis=tuple(axes), keepdims=True)) + 1e-9),)
 
 
-class Loop(OnnxLoop):  # type: ignore[misc]
-    """onnx's own takes a condition that is not given for false, and does nothing."""
-
-    op_domain = ""
-
-    def _run(self, count: Any, condition: Any, *carried: Any, **context: Any) -> Any:
-        return super()._run(count, np.array(True) if condition is None else condition, *carried, **context)
-
-
 OPERATORS: list[type] = [
-    *(Erf, Mean, Pad, ConvTranspose, DeformConv, LRN, LpNormalization, Loop, MeanVarianceNormalization, Resize),
+    *(Erf, Mean, Pad, ConvTranspose, DeformConv, LRN, LpNormalization, MeanVarianceNormalization, Resize),
     NegativeLogLikelihoodLoss,
     *POOLS,
 ]
