@@ -141,7 +141,7 @@ class Trainer:
         self._executor = Executor(graph, session, self._state)
         self._others: dict[Graph, Executor] = {}
         self._inputs = list(self.step.evaluation.feeds.values())
-        self._ranges = index_ranges(self.step.evaluation)
+        self._ranges = index_ranges(as_graph([loss, *outputs_of(self._metrics).values()]))
         self._check = FeedChecker(self._inputs, check_nan=check_nan, ranges=self._ranges)
         self._position = Position()
         self._rate = LearningRate(optimizer, self.step.accumulate)

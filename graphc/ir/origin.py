@@ -39,7 +39,7 @@ _scope: ContextVar[str] = ContextVar("graphc_scope", default="")
 
 @functools.cache
 def _is_internal(filename: str) -> bool:
-    return filename.startswith(_INTERNAL)
+    return filename.startswith((*_INTERNAL, "<frozen "))  # frozen: Python's own import system
 
 
 def current() -> Origin | None:

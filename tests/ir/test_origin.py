@@ -27,9 +27,9 @@ def test_a_node_remembers_the_users_line() -> None:
     assert x.node.origin is not None
     assert (x.node.origin.filename, x.node.origin.lineno) == (__file__, line)
     for node in gc.graph(y).nodes:
-        assert node.origin is not None
-        assert node.origin.filename == __file__
-        assert node.origin.lineno == (line if node is x.node else below) or node.is_constant
+        if not node.is_constant:  # a constant may be one that a rule holds
+            assert node.origin is not None
+            assert (node.origin.filename, node.origin.lineno) == (__file__, line if node is x.node else below)
 
 
 def test_the_first_line_is_remembered() -> None:
