@@ -184,7 +184,7 @@ _LAZY = {
     "runtimes.trainer": ("History", "Trainer"),
 }
 _MODULES = {
-    "data": "runtimes.datasets",
+    "datasets": "runtimes.datasets",
     "errors": "graphc.errors",
     "functional": "graphc.functional",
     "metrics": "graphc.metrics",

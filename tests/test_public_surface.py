@@ -77,7 +77,7 @@ PUBLIC = [
     "counter_based",
     "cumsum",
     "custom_vjp",
-    "data",
+    "datasets",
     "diff",
     "dim",
     "divide",

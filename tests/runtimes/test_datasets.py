@@ -26,7 +26,7 @@ def test_idx_files_are_read_as_they_state(dtype, code, shape, packed, tmp_path) 
     content = idx(np.asarray(array), code)
     path = tmp_path / "images-idx3-ubyte"
     path.write_bytes(gzip.compress(content) if packed else content)
-    found = gc.data.read_idx(path)
+    found = gc.datasets.read_idx(path)
     np.testing.assert_array_equal(found, array)
     assert found.dtype == dtype
 
@@ -47,12 +47,12 @@ def test_damaged_idx_files_are_refused(content, message, tmp_path) -> None:
     path = tmp_path / "labels"
     path.write_bytes(content)
     with pytest.raises(gc.FeedError, match=message):
-        gc.data.read_idx(path)
+        gc.datasets.read_idx(path)
 
 
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(gc.FeedError, match=r"cannot read 'nowhere': .*No such file"):
-        gc.data.read_idx("nowhere")
+        gc.datasets.read_idx("nowhere")
 
 
 def test_cifar10_files_are_joined_in_order(tmp_path) -> None:
@@ -61,16 +61,16 @@ def test_cifar10_files_are_joined_in_order(tmp_path) -> None:
     records = np.concatenate([labels[:, None].astype(np.uint8), images.reshape(5, -1)], 1)
     (tmp_path / "a.bin").write_bytes(records[:2].tobytes())
     (tmp_path / "b.bin").write_bytes(records[2:].tobytes())
-    found = gc.data.read_cifar10([tmp_path / "a.bin", tmp_path / "b.bin"])
+    found = gc.datasets.read_cifar10([tmp_path / "a.bin", tmp_path / "b.bin"])
     np.testing.assert_array_equal(found[0], images)
     np.testing.assert_array_equal(found[1], labels)
-    np.testing.assert_array_equal(gc.data.read_cifar10(tmp_path / "a.bin")[1], labels[:2])
+    np.testing.assert_array_equal(gc.datasets.read_cifar10(tmp_path / "a.bin")[1], labels[:2])
 
 
 def test_cifar100_has_fine_and_coarse_labels(tmp_path) -> None:
     record = np.concatenate([[19, 99], np.arange(3072) % 256]).astype(np.uint8)
     (tmp_path / "train.bin").write_bytes(record.tobytes())
-    images, fine, coarse = gc.data.read_cifar100(tmp_path / "train.bin")
+    images, fine, coarse = gc.datasets.read_cifar100(tmp_path / "train.bin")
     assert (fine.tolist(), coarse.tolist()) == ([99], [19])
     np.testing.assert_array_equal(images.ravel(), record[2:])
 
@@ -79,9 +79,9 @@ def test_damaged_cifar_files_are_refused(tmp_path) -> None:
     path = tmp_path / "data.bin"
     path.write_bytes(b"\0" * 3072)
     with pytest.raises(gc.FeedError, match="has 3072 bytes; expected a multiple of 3073"):
-        gc.data.read_cifar10(path)
+        gc.datasets.read_cifar10(path)
     path.write_bytes(b"\x0a" + b"\0" * 3072)
     with pytest.raises(gc.FeedError, match="has the label 10; expected labels below 10"):
-        gc.data.read_cifar10(path)
+        gc.datasets.read_cifar10(path)
     with pytest.raises(gc.FeedError, match="no file of CIFAR is given"):
-        gc.data.read_cifar10([])
+        gc.datasets.read_cifar10([])
