@@ -5,6 +5,7 @@ Common operators are computed by NumPy; the others by ONNX's reference evaluator
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -207,12 +208,19 @@ _UFUNCS: Mapping[str, Callable[..., Any]] = {
     "Where": np.where,
 }
 
+
+def _erf(_attrs: Mapping[str, Any], x: Array) -> Array:
+    """The error function; the reference evaluator rounds it to float32."""
+    return np.array([math.erf(v) for v in x.ravel().tolist()], x.dtype).reshape(x.shape)
+
+
 _NUMPY: Mapping[str, Callable[..., Any]] = {
     **{name: _elementwise(function) for name, function in _UFUNCS.items()},
     "Cast": _cast,
     "Concat": lambda attrs, *parts: np.concatenate(parts, axis=attrs["axis"]),
     "ConstantOfShape": _constant_of_shape,
     "Div": _divide,
+    "Erf": _erf,
     "Expand": _expand,
     "Gather": lambda attrs, x, indices: np.take(x, indices, axis=attrs["axis"]),
     "Identity": lambda _attrs, x: x,

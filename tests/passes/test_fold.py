@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 
@@ -95,6 +96,11 @@ def test_folding_keeps_the_dtype(dtype: str) -> None:
     assert found.dtype is x.dtype
     array = x.node.attrs["value"].array
     np.testing.assert_array_equal(found.node.attrs["value"].array, (array + array) * array)
+
+
+def test_the_error_function_is_folded_in_float64() -> None:
+    folded = gc.simplify(gc.erf(gc.constant(0.3, "float64")))
+    assert folded.node.attrs["value"].array == math.erf(0.3)
 
 
 def test_folding_integers_wraps_around_as_onnxruntime_does() -> None:
