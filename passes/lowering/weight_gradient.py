@@ -107,6 +107,8 @@ def _swapped_convolution(what: WeightGradient, x: Tensor, g: Tensor) -> Tensor:
     Strides become dilations, and the other way round.
     """
     window, groups = what.window, what.groups
+    if not isinstance(x.shape[0], int):  # onnxruntime never returns from a convolution without channels
+        x, g = _one_more(x), _one_more(g)
     data = F.swapaxes(x, 0, 1)
     if groups > 1:  # channels by (groups, batch): each group has a batch of its own in their place
         apart = F.reshape(x, (x.shape[0], groups, what.columns, *x.shape[2:]))
@@ -116,6 +118,13 @@ def _swapped_convolution(what: WeightGradient, x: Tensor, g: Tensor) -> Tensor:
     found = apply("Conv", (data, F.swapaxes(g, 0, 1)), attrs).out()
     kernel = [slice(0, k) for k in window.kernel]  # places that the strides leave out make more
     return F.swapaxes(found[slice(None), slice(None), *kernel], 0, 1)
+
+
+def _one_more(t: Tensor) -> Tensor:
+    """`t` with one sample of zeros behind the others."""
+    pads = np.zeros(2 * t.ndim, np.int64)
+    pads[t.ndim] = 1
+    return apply("Pad", (t, constant(pads))).out()
 
 
 def _batched_product(what: WeightGradient, x: Tensor, g: Tensor) -> Tensor:

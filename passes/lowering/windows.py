@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -79,7 +80,13 @@ def under(big: Tensor, window: Window, tap: tuple[int, ...]) -> Tensor:
 
 def reshaped(t: Tensor, shape: Sequence[int]) -> Tensor:
     """To a shape of ONNX: 0 copies a dimension, -1 is what is left."""
-    return apply("Reshape", (t, constant(np.array(shape, np.int64))), {}).out()
+    sizes = list(shape)
+    if -1 in sizes and 0 in sizes and t.tensor_type.shape is not None:
+        left = [d for axis, d in enumerate(t.shape) if axis >= len(sizes) or sizes[axis] != 0]
+        known = [d for d in left if isinstance(d, int)]
+        if len(known) == len(left):  # next to a copied dimension of 0, runtimes cannot tell what is left
+            sizes[sizes.index(-1)] = math.prod(known) // math.prod(n for n in sizes if n > 0)
+    return apply("Reshape", (t, constant(np.array(sizes, np.int64))), {}).out()
 
 
 def spread(g: Tensor, w: Tensor, x: Tensor, window: Window, pads: tuple[Tensor, Tensor], groups: int) -> Tensor:

@@ -44,6 +44,16 @@ def test_calls_become_standard_operators_of_the_same_value() -> None:
     np.testing.assert_allclose(values(lowered), values(graph), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_gradient_of_an_empty_batch_is_zero_in_every_form(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "cheapest", lambda *_: form)
+    convolution._rules.cache_clear()
+    lowered = lower_convolutions(gc.graph({"y": weight_gradient()}))
+    convolution._rules.cache_clear()
+    found = gc.evaluate(lowered, {"x": np.zeros((0, 2, 8, 8), np.float32)}, state={"w": np.ones((3, 2, 3, 3), "f")})
+    np.testing.assert_array_equal(found["y"], np.zeros((3, 2, 3, 3)))
+
+
 def test_calls_inside_bodies_are_lowered_too() -> None:
     x, w = gc.input("x", ("batch", 2, 8, 8)), gc.parameter("w", (3, 2, 3, 3))
     loss = gc.sum(gc.square(gc.checkpoint(lambda t: gc.tanh(apply("Conv", (t, w), {}).out()))(x)))
