@@ -23,7 +23,7 @@ from passes.rewrite import ANY, rewrite, rule
 from runtimes.session import RuntimeOptions
 
 THREADS, REPEATS = 2, 5
-OPTIONS = RuntimeOptions(threads=THREADS)
+OPTIONS = RuntimeOptions(threads=THREADS, spinning=False)  # spinning threads of one session would slow the next
 RNG = np.random.default_rng(0)
 
 
