@@ -82,6 +82,10 @@ class _Sweep:
             made = rule(call)
         except BatchingError as problem:
             return str(problem)
+        except ShapeError:
+            if not any(t is not None and isinstance(t.type, TensorType) and t.type.shape is None for t in call.inputs):
+                raise
+            return "the rank of an operand is not known, so neither is where the batch axis must stand"
         if isinstance(made, Lowered):
             return self._apply_lowered(node, made.outputs, "decomposition")
         results: Sequence[Result] = made if type(made) in (tuple, list) else (made,)  # type: ignore[assignment]

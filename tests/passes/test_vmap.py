@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc.functional.closure import formal
+from graphc.ir.types import TensorType
 from passes.batching import registry
 
 # --- the map itself -----------------------------------------------------------------------------------------------
@@ -343,3 +345,9 @@ def test_an_output_that_a_rule_leaves_out_is_named(monkeypatch: pytest.MonkeyPat
 def test_a_second_rule_for_an_operator_is_refused() -> None:
     with pytest.raises(ValueError, match="MatMul has a batching rule already"):
         registry.batching("MatMul")(lambda call: None)
+
+
+def test_an_operand_of_unknown_rank_is_named() -> None:
+    x, y = gc.input("x", (3,)), formal("y", TensorType(gc.float32, None))
+    with pytest.raises(gc.BatchingError, match=r"(?s)Add .*the rank of an operand is not known"):
+        gc.vmap(x + y, {x: gc.input("xs", ("n", 3))})
