@@ -20,8 +20,8 @@ from graphc.ir.origin import inherit, location
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
 from passes.randomness.draws import Source
+from passes.randomness.dropout import dropout_factor
 from passes.randomness.squares import Generator
-from passes.vjp.arithmetic import dropout_factor
 
 __all__ = ["counter_based", "is_random"]
 

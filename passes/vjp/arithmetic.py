@@ -10,10 +10,8 @@ import numpy as np
 from graphc import functional as F
 from graphc.ir.build import constant
 from graphc.ir.node import Node, Tensor
-from graphc.ir.types import DType
+from passes.randomness.dropout import dropout_factor
 from passes.vjp.registry import Contribution, operand, optional, vjp
-
-__all__ = ["dropout_factor"]
 
 
 @vjp("Sum")
@@ -115,12 +113,3 @@ def _dropout(node: Node, g: Tensor | None, _mask: Any = None) -> Sequence[Contri
     keep = 1.0 - (constant(np.float32(0.5)) if ratio is None else ratio)
     kept = g * dropout_factor(node.out(1), keep, g.dtype)
     return [kept if training.node.is_constant else F.where(training, kept, g)]
-
-
-def dropout_factor(mask: Tensor, keep: Tensor, dtype: DType) -> Tensor:
-    """What Dropout multiplies by: `1 / keep` where the mask is true, else 0.
-
-    Forward and backward pass share it. (Selecting elements by a random mask takes ten times as long on a CPU, which
-    cannot foresee its branches.)
-    """
-    return F.cast(mask, dtype) * F.reciprocal(F.cast(keep, dtype))

@@ -17,7 +17,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
 from passes.randomness import is_random
-from passes.vjp.arithmetic import dropout_factor
+from passes.randomness.dropout import dropout_factor
 from passes.vjp.registry import Contribution, Rule, operand, optional, selective
 from passes.vjp.reverse import refuse_random
 
