@@ -38,8 +38,8 @@ def _expand_into_broadcast(node: Node) -> Tensor | None:
 
 
 def _with_one(node: Node, replace: Callable[[Tensor], Tensor | None]) -> Tensor | None:
-    """The node with the first operand replaced for which that keeps the shape."""
-    for position, t in enumerate(operands(node)):
+    """The node with the first operand replaced for which that keeps the shape. That of Expand is its data alone."""
+    for position, t in enumerate(operands(node)[:1] if node.op == "Expand" else operands(node)):
         other = replace(t)
         found = None if other is None else with_inputs(node, position, other)
         if found is not None and found != node.out():

@@ -409,7 +409,8 @@ def _gemm(p: Pool, e: Entry, k: Knobs) -> None:
     shape = rows, b.shape[1] if same else b.shape[0]
 
     def fits(c: Entry) -> bool:
-        return all(s in (1, t) for s, t in zip(c.shape[::-1], shape[::-1], strict=False)) and c.rank < 3
+        axes = zip(c.shape[::-1], c.t.shape[::-1], shape[::-1], strict=False)
+        return c.rank < 3 and all(s == t or d == 1 for s, d, t in axes)  # a symbol that is 1 does not broadcast
 
     c = p.first(k.number(64), fits) if k.flag() else None
     made = op.Gemm(e.t, b.t, c and c.t, transA=int(turned), transB=int(not same), alpha=0.5, beta=-2.0)

@@ -47,6 +47,8 @@ CASES: list[Case] = [
     ),
     refuses("number-under-views", lambda x, s, y: x * gc.unsqueeze(_expand(s, y), 1), x="[n, 3]", s="[3]", y="[n, 3]"),
     refuses("number-under-views", lambda x, s, y: x * gc.unsqueeze(_expand(s, y), 1), x="[3]", s="[]", y="[n]"),
+    refuses("number-under-views", lambda x: gc.op.Expand(F32(2.0), gc.reshape(gc.op.Size(x), (1,))), x="[n]"),
+    refuses("implied-leading-axes", lambda x: gc.op.Expand(F32(2.0), gc.unsqueeze(gc.op.Size(x), 0)), x="[n]"),
     matches("number-for-filled", lambda x: x * _fill(x, 3.0), lambda x: x * 3.0, x="[n, 3]"),
     matches("number-for-filled", lambda x: x + np.full((4, 3), 2.0, F32), lambda x: x + 2.0, x="[4, 3]"),
     matches("number-for-filled", lambda x: x + F32([[2.0]]), lambda x: x + 2.0, x="[n, 3]"),
