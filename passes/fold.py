@@ -214,6 +214,16 @@ def _erf(_attrs: Mapping[str, Any], x: Array) -> Array:
     return np.array([math.erf(v) for v in x.ravel().tolist()], x.dtype).reshape(x.shape)
 
 
+def _gelu(attrs: Attrs, x: Any) -> Any:
+    """ONNX's own evaluator computes it in float32."""
+    dtype, x = x.dtype, x.astype(np.float64)
+    if attrs["approximate"] == "tanh":
+        half = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
+    else:
+        half = _erf(attrs, x / np.sqrt(2.0))
+    return (0.5 * x * (1.0 + half)).astype(dtype)
+
+
 _NUMPY: Mapping[str, Callable[..., Any]] = {
     **{name: _elementwise(function) for name, function in _UFUNCS.items()},
     "Cast": _cast,
@@ -223,6 +233,7 @@ _NUMPY: Mapping[str, Callable[..., Any]] = {
     "Erf": _erf,
     "Expand": _expand,
     "Gather": lambda attrs, x, indices: np.take(x, indices, axis=attrs["axis"]),
+    "Gelu": _gelu,
     "Identity": lambda _attrs, x: x,
     "Reciprocal": _reciprocal,
     "Reshape": _reshape,

@@ -87,7 +87,7 @@ def _judge(
             if abs(central - symbolic) <= tolerance:
                 break
             slopes = sorted([(above - at) / step, (at - below) / step])
-            if slopes[0] - tolerance <= symbolic <= slopes[1] + tolerance:
+            if slopes[1] - slopes[0] > 100 * tolerance:
                 return "a kink is near"
             tried.append(f"step {step}: {central!r}, one-sided {slopes}, tolerance {tolerance:.2g}")
         else:

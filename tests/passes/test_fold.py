@@ -56,6 +56,7 @@ COMPUTED = {
     # by the reference evaluator
     "CumSum": lambda: gc.cumsum(A, 1),
     "Erf": lambda: gc.erf(A),
+    "Gelu": lambda: gc.gelu(np.abs(A)),
     "Max": lambda: gc.maximum(A, B),
     "MatMul": lambda: gc.constant(A) @ B,
     "NonZero": lambda: gc.op.NonZero(MASK),
@@ -101,6 +102,10 @@ def test_folding_keeps_the_dtype(dtype: str) -> None:
 def test_the_error_function_is_folded_in_float64() -> None:
     folded = gc.simplify(gc.erf(gc.constant(0.3, "float64")))
     assert folded.node.attrs["value"].array == math.erf(0.3)
+    for approximate, expected in (("none", 0.18537342665668577), ("tanh", 0.18537092354275922)):
+        folded = gc.simplify(gc.gelu(gc.constant(0.3, "float64"), approximate))
+        assert folded.node.is_constant
+        assert folded.node.attrs["value"].array == pytest.approx(expected, rel=1e-15)
 
 
 def test_folding_integers_wraps_around_as_onnxruntime_does() -> None:
