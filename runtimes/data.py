@@ -15,7 +15,7 @@ from graphc.ir.origin import location
 from runtimes.executor import DeviceInput, HostInput
 from runtimes.feeds import FeedChecker, Feeds, convert, refuse_nan
 
-__all__ = ["Dataset", "Rows", "permutation"]
+__all__ = ["Dataset", "Rows", "cut", "permutation", "rows_per_batch"]
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
@@ -24,6 +24,25 @@ def permutation(size: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """A random order of `size` rows: a pure function of (`seed`, `epoch`), the same on every machine."""
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, epoch])))
     return rng.permutation(size)
+
+
+def rows_per_batch(size: int, batch_size: int | None) -> int:
+    """`batch_size`, or all of the `size` rows when it is None. Raises FeedError unless it is positive."""
+    if batch_size is not None and batch_size < 1:
+        raise FeedError(f"batch_size={batch_size}; expected a positive number, or None for all rows{location()}")
+    return batch_size or size
+
+
+def cut(size: int, batch: int, start: int, drop_last: bool) -> Iterator[slice]:
+    """The places of each batch of `batch` rows among `size`, from row `start` on.
+
+    The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
+    """
+    for first in range(start, size, batch):
+        end = min(first + batch, size)
+        if end - first < batch and drop_last and first:
+            return
+        yield slice(first, end)
 
 
 class Dataset:
@@ -67,9 +86,7 @@ class Dataset:
 
     def rows_per_batch(self, batch_size: int | None) -> int:
         """`batch_size`, or all rows when it is None. Raises FeedError unless it is positive."""
-        if batch_size is not None and batch_size < 1:
-            raise FeedError(f"batch_size={batch_size}; expected a positive number, or None for all rows{location()}")
-        return batch_size or self.size
+        return rows_per_batch(self.size, batch_size)
 
     def batches(
         self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
@@ -78,13 +95,8 @@ class Dataset:
 
         The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
         """
-        size = self.rows_per_batch(batch_size)
-        for first in range(start, self.size, size):
-            rows = min(size, self.size - first)
-            if rows < size and drop_last and first:
-                return
-            chosen = slice(first, first + rows)
-            yield rows, chosen if order is None else order[chosen]
+        for rows in cut(self.size, self.rows_per_batch(batch_size), start, drop_last):
+            yield rows.stop - rows.start, rows if order is None else order[rows]
 
     def fill(self, inputs: Mapping[str, HostInput | DeviceInput], rows: Rows) -> None:
         """Give the rows of a batch to the inputs of a frame."""

@@ -14,7 +14,7 @@ from graphc.errors import FeedError
 from graphc.ir.constant import Array
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from runtimes.data import Dataset, Rows
+from runtimes.data import Dataset, Rows, cut, rows_per_batch
 from runtimes.executor import DeviceInput, HostInput
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.index_ranges import IndexRange, refuse_outside
@@ -184,26 +184,20 @@ class _Items:
 
     def __init__(self, items: Any, named: _Named) -> None:
         self._items, self._named = items, named
-        self.size: int | None = len(items)
-        if not self.size:
+        self._count = len(items)
+        self.size: int | None = self._count
+        if not self._count:
             raise FeedError(f"the data set is empty; expected at least one item{location()}")
 
     def rows_per_batch(self, batch_size: int | None) -> int:
-        if batch_size is not None and batch_size < 1:
-            raise FeedError(f"batch_size={batch_size}; expected a positive number, or None for all rows{location()}")
-        assert self.size is not None
-        return batch_size or self.size
+        return rows_per_batch(self._count, batch_size)
 
     def batches(
         self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
     ) -> Generator[Batch, None, None]:
-        size = self.rows_per_batch(batch_size)
-        assert self.size is not None
-        for first in range(start, self.size, size):
-            chosen = range(first, min(first + size, self.size))
-            if len(chosen) < size and drop_last and first:
-                return
-            yield self._batch([i if order is None else int(order[i]) for i in chosen])
+        positions = range(self._count) if order is None else order.tolist()
+        for rows in cut(self._count, self.rows_per_batch(batch_size), start, drop_last):
+            yield self._batch(list(positions[rows]))
 
     def _batch(self, chosen: list[int]) -> Batch:
         rows = [self._named(f"item {i} of the data set", self._items[i]) for i in chosen]

@@ -23,7 +23,7 @@ from graphc.ir.node import FUNCTION_DOMAIN, INPUT, Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import Type
 
-__all__ = ["call", "expand_call", "inline", "inline_tensors", "instance", "result_types"]
+__all__ = ["call", "inline", "inline_tensors", "instance", "result_types"]
 
 
 def call(name: str, body: Graph, inputs: Sequence[Tensor], gradient: object = None) -> Node:
@@ -35,12 +35,6 @@ def call(name: str, body: Graph, inputs: Sequence[Tensor], gradient: object = No
     if len(inputs) != len(body.inputs):
         raise GraphError(f"{name}: found {len(inputs)} arguments; expected {len(body.inputs)}{location()}")
     return build.apply(name, inputs, {"body": body, "gradient": gradient}, domain=FUNCTION_DOMAIN)
-
-
-def expand_call(node: Node) -> list[Tensor]:
-    """The outputs of a call, computed by its body in its place."""
-    body: Graph = node.attrs["body"]
-    return substitute(body.outputs, {f: t for f, t in zip(body.inputs, node.inputs, strict=True) if t is not None})
 
 
 def instance(body: Graph, inputs: Sequence[Tensor | None]) -> Graph:
