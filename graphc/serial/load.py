@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import onnx
 import onnx.inliner
-import onnx.version_converter
 
 from graphc.errors import GraphcError, ModelImportError
 from graphc.ir import build, schema
@@ -15,23 +14,14 @@ from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Tensor, set_label
 from graphc.ir.origin import location
-from graphc.ir.schema import LATEST_OPSET, OPSET
+from graphc.ir.schema import LATEST_OPSET
 from graphc.ir.types import OptionalType, SequenceType, TensorType, Type, as_dtype
+from graphc.serial.convert import all_nodes, at_pinned_opset
 from graphc.serial.metadata import State, copy_name, read_state
 from graphc.serial.names import Names
-from graphc.serial.opsets import MIN_OPSET
 from graphc.serial.protos import array_from_proto, attribute_from_proto, type_from_proto
 
 __all__ = ["from_model"]
-
-# Operators that mean something else before this opset, though a later schema accepts the node.
-_CHANGED = {"DFT": 20, "GridSample": 20}
-
-# Operators that meant something else before this opset, and that onnx.version_converter passes on unchanged.
-_INCONVERTIBLE = {
-    "GroupNormalization": (21, "scales groups, not channels"),
-    "Scan": (9, "has a batch axis"),
-}
 
 
 def from_model(model: onnx.ModelProto, parameters: Iterable[str] = ()) -> tuple[Graph, dict[str, Array]]:
@@ -52,7 +42,7 @@ def from_model(model: onnx.ModelProto, parameters: Iterable[str] = ()) -> tuple[
         model = onnx.inliner.inline_local_functions(model)
     _check_domains(model)
     state = read_state(model)
-    model = _at_pinned_opset(model)
+    model = at_pinned_opset(model)
     initializers = {t.name: t for t in model.graph.initializer}
     chosen = dict(state.parameters)
     for name in parameters:
@@ -114,50 +104,12 @@ def _is_complete(proto: onnx.TypeProto) -> bool:
     return kind is not None and (kind != "tensor_type" or proto.tensor_type.elem_type != 0)
 
 
-# --- opset and domains --------------------------------------------------------------------------------------------
-
-
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of all nested ones."""
-    pending = [graph]
-    while pending:
-        for node in pending.pop().node:
-            yield node
-            pending.extend(a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
-
-
 def _check_domains(model: onnx.ModelProto) -> None:
-    foreign = {f"{n.domain}.{n.op_type}" for n in _all_nodes(model.graph) if n.domain not in ("", "ai.onnx")}
+    foreign = {f"{n.domain}.{n.op_type}" for n in all_nodes(model.graph) if n.domain not in ("", "ai.onnx")}
     if foreign:
         raise ModelImportError(
             f"the model has operators outside ONNX's own domain: {', '.join(sorted(foreign))}{location()}"
         )
-
-
-def _at_pinned_opset(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model in terms of graphc's opset."""
-    stated = [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]
-    if not stated:
-        raise ModelImportError(f"the model states no opset{location()}")
-    version = stated[0]
-    used = {n.op_type for n in _all_nodes(model.graph)}
-    for name, (since, difference) in _INCONVERTIBLE.items():
-        if name in used and version < since:
-            raise ModelImportError(
-                f"{name} of opset {version} {difference}, and cannot be converted{location()}. "
-                f"Export the model at opset {since} or later."
-            )
-    changed = any(version < since for name, since in _CHANGED.items() if name in used)
-    if MIN_OPSET <= version <= LATEST_OPSET and not changed:
-        return model
-    target = LATEST_OPSET if version > LATEST_OPSET else OPSET
-    try:
-        converted: onnx.ModelProto = onnx.version_converter.convert_version(model, target)
-    except (RuntimeError, ValueError) as error:
-        raise ModelImportError(
-            f"the model has opset {version}; onnx cannot convert it to {target}{location()}: {error}"
-        ) from error
-    return converted
 
 
 # --- nodes --------------------------------------------------------------------------------------------------------
