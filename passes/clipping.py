@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from graphc import functional as F
 from graphc.ir.node import Tensor
 from graphc.optim.base import positive
-from passes.names import values_by_name
+from graphc.patterns import values_by_name
 
 __all__ = ["Factors", "add_penalties", "clip_by_norm", "clip_by_value", "global_norm"]
 

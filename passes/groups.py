@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 from graphc.errors import GraphError
 from graphc.ir.origin import location
 from graphc.optim.base import Hyper, Optimizer, positive
-from passes.names import values_by_name
+from graphc.patterns import values_by_name
 
 __all__ = ["Group", "Groups", "assign_groups"]
 

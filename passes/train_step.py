@@ -15,13 +15,13 @@ from graphc.ir.graph import Graph, graph, leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import inherit, location
 from graphc.optim.base import Optimizer
+from graphc.patterns import matching
 from passes import pipelines
 from passes.autodiff import grad
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference, updates_of
 from passes.lowering.convolution import is_gradient_call
 from passes.manager import BeforeGradient, Pass, apply
-from passes.names import matching
 from passes.randomness import counter_based
 from passes.updates import UpdateOptions, make_updates
 

@@ -452,14 +452,14 @@ def symbols(dims: Iterable[Dim]) -> frozenset[str]:
     return frozenset(found)
 
 
-def evaluate(d: Dim, sizes: Mapping[str, int]) -> Dim:
-    """`d` with the given symbols replaced by numbers; an `int` when all of its symbols are given."""
+def evaluate(d: Dim, sizes: Mapping[str, Dim]) -> Dim:
+    """`d` with the given symbols replaced by numbers (or other dimensions); an `int` when it has no other symbols."""
     if isinstance(d, int):
         return d
     import sympy
 
     known = [symbol for symbol in d.free_symbols if str(symbol) in sizes]
-    return canonical(d.xreplace({symbol: sympy.Integer(sizes[str(symbol)]) for symbol in known}))
+    return canonical(d.xreplace({symbol: sympy.sympify(sizes[str(symbol)]) for symbol in known}))
 
 
 def solve_symbolic(d: Dim, symbol: Any) -> tuple[int, int] | None:

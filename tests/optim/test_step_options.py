@@ -5,7 +5,7 @@ import pytest
 from small_net import DATA, loss
 
 import graphc as gc
-from passes.names import matching
+from graphc.patterns import matching
 from passes.train_step import train_step
 
 OPTIMIZERS = [
