@@ -22,8 +22,8 @@ def can_unbroadcast(have: dims.Shape | None, want: dims.Shape | None) -> bool:
 
 
 def _may_repeat(size: dims.Dim, repeated: dims.Dim) -> bool:
-    """Whether an axis of `size` may have become one of `repeated`; a symbol may stand for 1 next to a 0."""
-    return size == 1 or not dims.provably_different(size, repeated) or (repeated == 0 and not isinstance(size, int))
+    """Whether an axis of `size` may have become one of `repeated`: where `n` is 1, `n` broadcasts to `2*n`."""
+    return not dims.provably_different(size, repeated) or not dims.provably_different(size, 1)
 
 
 def unbroadcast(g: Tensor, like: Tensor) -> Tensor:

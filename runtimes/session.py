@@ -22,6 +22,7 @@ _log = logging.getLogger("graphc")
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _ERRORS_ONLY = 3
+_WRONG = ["ExpandElimination"]  # drops an Expand to no elements in front of an operand of one element
 _OPTIMIZATION = {
     "disabled": "ORT_DISABLE_ALL",
     "basic": "ORT_ENABLE_BASIC",
@@ -91,7 +92,9 @@ class Session:
         source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         source = source if isinstance(source, bytes) else os.fspath(source)
         try:
-            self.raw = ort.InferenceSession(source, _session_options(ort, options), providers=providers)
+            self.raw = ort.InferenceSession(
+                source, _session_options(ort, options), providers=providers, disabled_optimizers=_WRONG
+            )
         except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
             raise UnavailableError(
                 f"onnxruntime has no kernel for an operator of this model: {error}. Many operators lack a "

@@ -82,7 +82,8 @@ def test_unbroadcast_of_undecided_axes_is_decided_when_the_graph_runs(rows: int,
         ((2, 3), (2, 4), False),
         ((1, 3), (2, 3), False),
         (("n", 3), ("m", 3), True),
-        (("n",), ("n+1",), False),
+        (("n",), ("n+2",), False),
+        (("2*n",), ("n",), True),
         ((0, 3), ("n", 3), True),
         ((0, 3), (2, 3), False),
         (None, (2,), True),
@@ -92,6 +93,20 @@ def test_unbroadcast_of_undecided_axes_is_decided_when_the_graph_runs(rows: int,
 def test_can_unbroadcast_tells_what_no_sizes_can_make_right(have: Any, want: Any, possible: bool) -> None:
     shapes = [None if s is None else gc.input("x", s).shape for s in (have, want)]
     assert can_unbroadcast(*shapes) is possible
+
+
+@pytest.mark.parametrize("rows", [1, 0])
+def test_the_gradient_undoes_a_broadcast_that_only_one_row_allows(rows: int) -> None:
+    x = gc.input("x", ("n",), dtype="float64")
+    total = gc.sum((x + gc.op.Tile(x, [2])) ** 2)
+    value = np.full(rows, 3.0)
+    np.testing.assert_array_equal(gc.evaluate(gc.grad(total, x), {"x": value}), np.full(rows, 48.0))
+
+
+def test_the_gradient_of_a_product_with_no_elements_is_zero_on_the_runtime() -> None:
+    x = gc.input("x", ("n",), dtype="float64")
+    gradient = gc.grad(gc.sum(x * x[:0]), x)
+    np.testing.assert_array_equal(gc.evaluate(gradient, {"x": np.array([3.0])}), [0.0])
 
 
 def test_reshape_like_needs_no_shape_arithmetic_where_one_axis_is_symbolic() -> None:
