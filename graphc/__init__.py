@@ -158,6 +158,8 @@ _LAZY = {
         "top_k",
         "var",
     ),
+    "graphc.serial.load": ("load",),
+    "graphc.serial.model": ("Model",),
     "graphc.serial.text": ("parse",),
     "graphc.symbolic.elementwise": ("elementwise",),
     "graphc.symbolic.lift": ("latex", "to_sympy"),

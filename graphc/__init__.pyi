@@ -157,6 +157,8 @@ from graphc.ir.node import Node as Node
 from graphc.ir.node import Tensor as Tensor
 from graphc.ir.types import DType as DType
 from graphc.ir.types import TensorType as TensorType
+from graphc.serial.load import load as load
+from graphc.serial.model import Model as Model
 from graphc.serial.text import parse as parse
 from graphc.symbolic.elementwise import elementwise as elementwise
 from graphc.symbolic.lift import latex as latex

@@ -2,73 +2,252 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import onnx
 import onnx.inliner
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from graphc.errors import GraphcError, ModelImportError
-from graphc.ir import build, schema
+from graphc.errors import GraphcError, GraphError, ModelImportError
+from graphc.ir import build
+from graphc.ir.collector import collector_paused
 from graphc.ir.constant import SMALL, Array
 from graphc.ir.graph import Graph
-from graphc.ir.node import INPUT, Tensor, set_label
+from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from graphc.ir.schema import LATEST_OPSET
-from graphc.ir.types import OptionalType, SequenceType, TensorType, Type, as_dtype
+from graphc.ir.types import TensorType, Type, as_dtype
+from graphc.patterns import matching
+from graphc.serial.binding import Binding
 from graphc.serial.convert import all_nodes, at_pinned_opset
-from graphc.serial.metadata import State, copy_name, read_state
-from graphc.serial.names import Names
-from graphc.serial.protos import array_from_proto, attribute_from_proto, type_from_proto
+from graphc.serial.external_data import ExternalData
+from graphc.serial.learned import is_trainable, learned_initializers
+from graphc.serial.metadata import State, read_state
+from graphc.serial.model import Model
+from graphc.serial.reader import File, Scope, declared_type, initializers_of, input_leaf
+from graphc.serial.tensors import read_tensor
 
-__all__ = ["from_model"]
+__all__ = ["from_model", "load"]
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    dims: Mapping[str, object] | None = None,
+    parameters: Iterable[str] | None = None,
+    freeze: Iterable[str] = (),
+) -> Model:
+    """Read an ONNX model: a graph to look into, to differentiate, to train and to export again.
+
+    Which initializers are parameters is told by their use: the float operands of convolutions, matrix products,
+    normalizations, recurrent layers and embeddings, and the biases added to what these compute. The running statistics
+    of a batch normalization become state that no optimizer changes; whatever else is in the file is a constant. A file
+    that graphc exported says itself what its parameters are. Names of values and nodes, and the metadata, are kept.
+
+    Models of any opset that ONNX can convert are read; functions of the model are inlined. Values that lie in files
+    beside the model are mapped into memory when needed, not read, and only from inside the model's folder.
+
+    Args:
+        source: the path of a file, its content, or a `ModelProto`.
+        dims: what symbolic dimensions stand for, such as `{"N": 8}` or, to rename one, `{"N": "batch"}`; under the name
+            of an input its whole shape, such as `{"image": ("batch", 3, 224, 224)}`.
+        parameters: patterns of names (`"encoder.*"`) of the initializers to train, instead of those told by their use.
+        freeze: patterns of names of parameters that are not to be trained.
+
+    Raises:
+        ModelImportError: the file cannot be read or is no valid model, an operator or type is not supported, `dims`
+            names what the model has not, or a pattern matches nothing that could be trained.
+    """
+    proto, folder, name = _open(source)
+    file = File(ExternalData(folder), Binding(dims), name)
+    state = read_state(proto)
+    prepared = _Prepared(proto, file)
+    trained = prepared.learned(state) if parameters is None else prepared.matching(parameters)
+    with collector_paused():
+        graph, scope = prepared.graph(trained, state)
+    file.binding.check()
+    arrays = {n: prepared.arrays[n] for n in graph.parameters if n in prepared.arrays}
+    metadata = {entry.key: entry.value for entry in proto.metadata_props}
+    model = Model(graph, arrays, metadata, scope.values, proto.doc_string or proto.graph.doc_string)
+    patterns = list(freeze)
+    return model.freeze(*patterns) if patterns else model
 
 
 def from_model(model: onnx.ModelProto, parameters: Iterable[str] = ()) -> tuple[Graph, dict[str, Array]]:
-    """The graph of an ONNX model, and the arrays of its parameters by name.
+    """The graph of an ONNX model, and the arrays of its parameters by name: what :func:`load` is made of.
 
     The model's inputs become inputs, its initializers constants (an input with an initializer is one, too). Those that
     `parameters` names become trainable parameters, initialized with their arrays; so do the inputs and initializers
     that graphc's exporter recorded as parameters (metadata `graphc.state`), trainable or not as recorded. Values that
     bodies of If, Loop and Scan take from outside become explicit inputs; constants among them are shared. Names are
-    kept as labels. A model of another opset than graphc's is converted by `onnx.version_converter`; model-local
-    functions are inlined.
+    kept as labels.
 
     Raises:
         ModelImportError: an operator, a type or an opset is not supported, values lie in another file, a node does not
             fit its inputs, or `parameters` names no initializer.
     """
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
-    _check_domains(model)
+    prepared = _Prepared(model, File())
     state = read_state(model)
-    model = at_pinned_opset(model)
-    initializers = {t.name: t for t in model.graph.initializer}
     chosen = dict(state.parameters)
     for name in parameters:
-        if name not in initializers:
+        if name not in prepared.initializers:
             raise ModelImportError(f"there is no initializer {name!r} to make a parameter of{location()}")
         chosen[name] = True
-    scope = _Scope(model.graph, None, {}, constants=initializers.keys() - chosen.keys())
-    inputs: list[Tensor] = []
-    arrays: dict[str, Array] = {}
-    for info in model.graph.input:
-        if info.name not in initializers:
-            t = _declared(info, None)
-            inputs.append(
-                _parameter(info.name, t, None, chosen[info.name]) if info.name in chosen else _leaf(info.name, t)
-            )
-    for name, trainable in chosen.items():
-        if name in initializers:
-            array = arrays[name] = array_from_proto(initializers[name])
-            inputs.append(_parameter(name, TensorType(as_dtype(array.dtype), array.shape), array, trainable))
-    scope.values.update((str(t.name), t) for t in inputs)
-    scope.read()
-    return _graph(model.graph, scope, inputs, state), arrays
+    graph, _ = prepared.graph(chosen, state)
+    return graph, {name: prepared.arrays[name] for name in chosen if name in prepared.arrays}
 
 
-def _graph(proto: onnx.GraphProto, scope: _Scope, inputs: Sequence[Tensor], state: State) -> Graph:
-    outputs = {o.name: scope.get(o.name) for o in proto.output}
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _open(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None, str]:
+    """The model, the folder that it lies in, and what to call it."""
+    if isinstance(source, onnx.ModelProto):
+        return source, None, source.graph.name or "model"
+    if isinstance(source, bytes):
+        return _parse(source, "the given bytes"), None, "model"
+    path = Path(source)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelImportError(f"load: cannot read {os.fspath(source)!r}{location()}: {error.strerror}") from error
+    return _parse(content, repr(os.fspath(source))), path.parent, path.name
+
+
+def _parse(content: bytes, what: str) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(content)
+    except DecodeError as error:
+        raise ModelImportError(
+            f"load: {what} of {len(content)} bytes is no ONNX model, or a damaged one{location()}: {error}"
+        ) from error
+    return model
+
+
+# --- models -------------------------------------------------------------------------------------------------------
+
+
+class _Prepared:
+    """A model in terms of graphc's opset, with the arrays of its initializers and of constants that nodes hold.
+
+    Functions are inlined and opsets converted by onnx, which copies the whole model several times: large arrays stay
+    out of that, as inputs of the model.
+    """
+
+    def __init__(self, model: onnx.ModelProto, file: File) -> None:
+        self.file = file
+        if not model.HasField("graph"):
+            raise ModelImportError(f"the model has no graph{location()}")
+        held = initializers_of(model.graph, file.external)
+        lean = _without(model, {name for name, array in held.items() if _is_apart(array)})
+        if lean.functions:
+            lean = onnx.inliner.inline_local_functions(lean)
+        _check_domains(lean)
+        converted = at_pinned_opset(lean)
+        self.proto = converted.graph
+        if converted is model:
+            self.initializers = held
+        else:
+            self.initializers = {**held, **initializers_of(self.proto, file.external)}
+        self.arrays = {**self.initializers, **self._held_by_nodes()}
+
+    def _held_by_nodes(self) -> dict[str, Array]:
+        """The floats that Constant nodes hold, by the name of their output: some exporters write weights so."""
+        found = {}
+        for node in self.proto.node:
+            if node.op_type == "Constant" and not node.domain and len(node.attribute) == 1 and len(node.output) == 1:
+                t = node.attribute[0].t
+                if node.attribute[0].name == "value" and t.dims and t.data_type in _TRAINABLE_CODES:
+                    found[node.output[0]] = read_tensor(t, self.file.external)
+        return found
+
+    def learned(self, state: State) -> dict[str, bool]:
+        """The parameters (name -> whether trainable) that the file records, or those told by their use."""
+        if state.parameters:
+            return dict(state.parameters)
+        return learned_initializers(all_nodes(self.proto), self.arrays)
+
+    def matching(self, patterns: Iterable[str]) -> dict[str, bool]:
+        """The trainable parameters whose names match; running statistics are state besides."""
+        candidates = [name for name, array in self.arrays.items() if is_trainable(array)]
+        try:
+            asked = {name for pattern in patterns for name in matching("load: parameters", pattern, candidates)}
+        except GraphError as error:
+            raise ModelImportError(str(error)) from error
+        told = learned_initializers(all_nodes(self.proto), self.arrays)
+        return {name: name in asked for name in self.arrays if name in asked or told.get(name) is False}
+
+    def graph(self, chosen: Mapping[str, bool], state: State) -> tuple[Graph, Scope]:
+        """The graph with these parameters (name -> whether trainable), and its values by name."""
+        proto, arrays, binding = self.proto, self.arrays, self.file.binding
+        scope = Scope(proto, self.file)
+        inputs: list[Tensor] = []
+        for info in proto.input:
+            if info.name not in self.initializers:
+                t = binding.input(info.name, declared_type(info, binding))
+                known = info.name in chosen
+                made = _parameter(info.name, t, None, chosen[info.name]) if known else input_leaf(info.name, t)
+                scope.define(info.name, made)
+                inputs.append(made)
+        for name, trainable in chosen.items():
+            if name in arrays:
+                array = arrays[name]
+                made = _parameter(name, TensorType(as_dtype(array.dtype), array.shape), array, trainable)
+                scope.define(name, made)
+                inputs.append(made)
+        scope.initialize({name: array for name, array in arrays.items() if name not in chosen})
+        scope.read()
+        return _close(proto, scope, inputs, state), scope
+
+
+_TRAINABLE_CODES = (
+    onnx.TensorProto.FLOAT,
+    onnx.TensorProto.FLOAT16,
+    onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16,
+)
+
+
+def _is_apart(array: Array) -> bool:
+    return array.nbytes > SMALL
+
+
+def _without(model: onnx.ModelProto, apart: set[str]) -> onnx.ModelProto:
+    """A copy of the model that has inputs in place of the initializers `apart`; the model itself without any."""
+    large = [t for t in model.graph.initializer if t.name in apart]
+    if not large and not model.graph.sparse_initializer:
+        return model
+    lean = onnx.ModelProto(ir_version=model.ir_version)
+    lean.opset_import.extend(model.opset_import)
+    lean.functions.extend(model.functions)
+    source, graph = model.graph, lean.graph
+    graph.name = source.name
+    graph.node.extend(source.node)
+    graph.input.extend(source.input)
+    graph.output.extend(source.output)
+    graph.value_info.extend(source.value_info)
+    graph.initializer.extend(t for t in source.initializer if t.name not in apart)
+    declared = {info.name for info in source.input}
+    for t in [*large, *(sparse.values for sparse in source.sparse_initializer)]:
+        if t.name not in declared:
+            graph.input.append(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)))
+    return lean
+
+
+def _parameter(name: str, t: Type, array: Array | None, trainable: bool) -> Tensor:
+    if not isinstance(t, TensorType) or not t.is_static:
+        raise ModelImportError(f"the parameter {name!r} is {t}; expected a tensor of static shape{location()}")
+    return build.parameter(name, t.shape, array, dtype=t.dtype, trainable=trainable)
+
+
+def _close(proto: onnx.GraphProto, scope: Scope, inputs: list[Tensor], state: State) -> Graph:
+    outputs: dict[str, Tensor] = {}
+    for o in proto.output:
+        if o.name in outputs:
+            raise ModelImportError(f"{proto.name}: the output {o.name!r} is listed twice{location()}")
+        outputs[o.name] = scope.get(o.name)
     updates = {}
     for name, following in state.next.items():
         if name not in scope.values or following not in outputs:
@@ -80,167 +259,9 @@ def _graph(proto: onnx.GraphProto, scope: _Scope, inputs: Sequence[Tensor], stat
         raise ModelImportError(str(error)) from error
 
 
-def _leaf(name: str, t: Type) -> Tensor:
-    return build.leaf(INPUT, name, t, {})
-
-
-def _parameter(name: str, t: Type, array: Array | None, trainable: bool) -> Tensor:
-    if not isinstance(t, TensorType) or not t.is_static:
-        raise ModelImportError(f"the parameter {name!r} is {t}; expected a tensor of static shape{location()}")
-    return build.parameter(name, t.shape, array, dtype=t.dtype, trainable=trainable)
-
-
-def _declared(info: onnx.ValueInfoProto, otherwise: Type | None) -> Type:
-    """The declared type of an input; where a body leaves it out, that of the value it stands for, of unknown shape."""
-    if info.HasField("type") and _is_complete(info.type):
-        return type_from_proto(info.type)
-    if otherwise is None:
-        raise ModelImportError(f"the input {info.name!r} has no type{location()}")
-    return TensorType(otherwise.dtype, None) if isinstance(otherwise, TensorType) else otherwise
-
-
-def _is_complete(proto: onnx.TypeProto) -> bool:
-    kind = proto.WhichOneof("value")
-    return kind is not None and (kind != "tensor_type" or proto.tensor_type.elem_type != 0)
-
-
 def _check_domains(model: onnx.ModelProto) -> None:
     foreign = {f"{n.domain}.{n.op_type}" for n in all_nodes(model.graph) if n.domain not in ("", "ai.onnx")}
     if foreign:
         raise ModelImportError(
             f"the model has operators outside ONNX's own domain: {', '.join(sorted(foreign))}{location()}"
         )
-
-
-# --- nodes --------------------------------------------------------------------------------------------------------
-
-
-class _Scope:
-    """One graph of the model, its values by name. A value from around it is a formal input from first use on.
-
-    Bodies are read by recursion: protobuf, which refuses more than 100 levels, keeps them from being nested too deep.
-    """
-
-    def __init__(
-        self,
-        proto: onnx.GraphProto,
-        outer: _Scope | None,
-        captures: dict[Tensor, Tensor],
-        constants: Collection[str] | None = None,
-    ) -> None:
-        self.proto, self.outer, self.captures = proto, outer, captures
-        self.values: dict[str, Tensor] = {}
-        if proto.sparse_initializer:
-            raise ModelImportError(f"{proto.name}: sparse initializers are not supported{location()}")
-        for t in proto.initializer:
-            if constants is None or t.name in constants:
-                self.values[t.name] = _constant(array_from_proto(t), t.name)
-
-    def get(self, name: str) -> Tensor:
-        """The value of that name, captured from outside when it is not computed here."""
-        found = self.values.get(name)
-        if found is not None:
-            return found
-        if self.outer is None:
-            raise ModelImportError(f"the value {name!r} is read but not computed before{location()}")
-        value = self.outer.get(name)
-        if not value.node.is_constant:
-            if value not in self.captures:
-                self.captures[value] = _leaf(name, value.type)
-            value = self.captures[value]
-        self.values[name] = value
-        return value
-
-    def read(self) -> None:
-        """Build the nodes in order."""
-        for node in self.proto.node:
-            if node.op_type == "Identity" and node.name == copy_name("".join(node.output), "".join(node.input)):
-                self.values[node.output[0]] = self.get(node.input[0])
-                continue
-            try:
-                made = self._outputs(node)
-            except ModelImportError:
-                raise
-            except GraphcError as error:
-                raise ModelImportError(f"the node {node.name!r} ({node.op_type}) is not valid: {error}") from error
-            for name, t in zip(node.output, made, strict=False):
-                if name:
-                    self.values[name] = t
-                    if t.name is None and not t.node.is_constant:
-                        set_label(t, name)
-
-    def _outputs(self, node: onnx.NodeProto) -> Sequence[Tensor]:
-        inputs = [self.get(name) if name else None for name in node.input]
-        attributes: dict[str, Any] = {}
-        bodies: dict[str, onnx.GraphProto] = {}
-        for a in node.attribute:
-            if a.type == onnx.AttributeProto.GRAPH:
-                bodies[a.name] = a.g
-            elif not _is_later_default(node.op_type, a):
-                attributes[a.name] = attribute_from_proto(a)
-        if bodies:
-            captured = self._bodies(node, inputs, bodies, attributes)
-            inputs += captured
-            if node.op_type in ("Loop", "Scan"):
-                attributes["captures"] = len(captured)
-        return build.apply(node.op_type, inputs, attributes, outputs=len(node.output)).outputs
-
-    def _bodies(
-        self,
-        node: onnx.NodeProto,
-        inputs: Sequence[Tensor | None],
-        bodies: dict[str, onnx.GraphProto],
-        attributes: dict[str, Any],
-    ) -> list[Tensor]:
-        """Turn the bodies into graph attributes; what they capture, in order of first use (then_branch first)."""
-        captures: dict[Tensor, Tensor] = {}
-        read: list[tuple[str, _Scope, list[Tensor]]] = []
-        for name, proto in sorted(bodies.items(), reverse=True):
-            scope = _Scope(proto, self, captures)
-            expected = _formal_types(node, inputs, attributes)
-            formals = [
-                _leaf(info.name, _declared(info, expected[position] if position < len(expected) else None))
-                for position, info in enumerate(proto.input)
-            ]
-            scope.values.update((str(t.name), t) for t in formals)
-            scope.read()
-            read.append((name, scope, formals))
-        for _, scope, _ in read:  # outputs may capture too
-            for output in scope.proto.output:
-                scope.get(output.name)
-        for name, scope, formals in read:
-            names = Names()
-            outputs = {names.unique(o.name): scope.get(o.name) for o in scope.proto.output}
-            attributes[name] = Graph([*formals, *captures.values()], outputs, name=scope.proto.name)
-        return list(captures)
-
-
-def _is_later_default(op: str, a: onnx.AttributeProto) -> bool:
-    """Whether a later opset gave the operator the attribute, and it has the default, which changes nothing."""
-    if a.name in schema.spec(op).attributes:
-        return False
-    later = onnx.defs.get_schema(op, LATEST_OPSET, "").attributes.get(a.name)
-    if later is None or later.default_value.type != a.type:
-        return False
-    default = onnx.helper.get_attribute_value(later.default_value)
-    return bool(onnx.helper.get_attribute_value(a) == default)
-
-
-def _formal_types(
-    node: onnx.NodeProto, inputs: Sequence[Tensor | None], attributes: dict[str, Any]
-) -> list[Type | None]:
-    """The types of the values that a body's inputs stand for, as far as the inputs of the node tell."""
-    types = [None if t is None else t.type for t in inputs]
-    if node.op_type == "Loop":
-        return [TensorType(as_dtype("int64"), ()), TensorType(as_dtype("bool"), ()), *types[2:]]
-    if node.op_type == "SequenceMap":
-        return [t.element if isinstance(t, (SequenceType, OptionalType)) else t for t in types]
-    return types if node.op_type == "Scan" else []
-
-
-def _constant(array: Array, name: str) -> Tensor:
-    """A constant; only a large one takes the name as its label, for small ones are shared by whoever uses the value."""
-    made = build.constant(array)
-    if array.nbytes > SMALL and made.name is None:
-        set_label(made, name)
-    return made

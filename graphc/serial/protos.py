@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import onnx
 
-from graphc.errors import DimensionError, DTypeError, ModelImportError, OperatorError
+from graphc.errors import DimensionError, ModelImportError, OperatorError
 from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
 from graphc.ir.origin import location
-from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
+from graphc.ir.types import OptionalType, SequenceType, TensorType, Type
+from graphc.serial.external_data import ExternalData
+from graphc.serial.tensors import dense_from_sparse, dtype_of_code, read_tensor
 
 __all__ = [
-    "array_from_proto",
     "array_to_proto",
     "attribute_from_proto",
     "attribute_to_proto",
@@ -52,7 +52,7 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
     kind = proto.WhichOneof("value")
     if kind == "tensor_type":
         tensor = proto.tensor_type
-        dtype = _element_type(tensor.elem_type)
+        dtype = dtype_of_code(tensor.elem_type)
         if not tensor.HasField("shape"):
             return TensorType(dtype, None)
         return TensorType(dtype, tuple(_dim(d) for d in tensor.shape.dim))
@@ -63,14 +63,6 @@ def type_from_proto(proto: onnx.TypeProto) -> Type:
     raise ModelImportError(
         f"values of type {kind or 'unknown'} are not supported; expected tensors, sequences, optionals"
     )
-
-
-def _element_type(code: int) -> DType:
-    try:
-        return as_dtype(code)
-    except DTypeError:
-        name = onnx.TensorProto.DataType.Name(code)
-        raise ModelImportError(f"values of element type {name} are not supported{location()}") from None
 
 
 def _dim(proto: Any) -> Dim:
@@ -89,21 +81,6 @@ def array_to_proto(array: Array, name: str = "") -> onnx.TensorProto:
     """The TensorProto of an array."""
     proto: onnx.TensorProto = onnx.numpy_helper.from_array(array, name)
     return proto
-
-
-def array_from_proto(proto: onnx.TensorProto) -> Array:
-    """The read-only array of a TensorProto. Raises ModelImportError for data that lies in another file."""
-    if proto.data_location == onnx.TensorProto.EXTERNAL:
-        raise ModelImportError(
-            f"the values of {proto.name!r} lie in another file{location()}. Load the model with onnx.load(path), "
-            "which reads them too."
-        )
-    array: Array = onnx.numpy_helper.to_array(proto)
-    if array.dtype == object:
-        decoded = [v.decode("utf-8", "surrogateescape") if isinstance(v, bytes) else v for v in array.ravel()]
-        array = np.array(decoded, dtype=object).reshape(array.shape)
-    array.flags.writeable = False
-    return array
 
 
 _FIELDS = {
@@ -136,19 +113,22 @@ def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     return onnx.AttributeProto(name=name, type=kind, **{_FIELDS[kind]: value})
 
 
-def attribute_from_proto(proto: onnx.AttributeProto) -> Any:
+def attribute_from_proto(proto: onnx.AttributeProto, external: ExternalData | None = None) -> Any:
     """The value of an AttributeProto (any kind but graphs), as :func:`graphc.ir.schema.attributes` takes it.
 
-    Raises ModelImportError for sparse tensors, graphs, and references to a function's attributes.
+    Raises ModelImportError for graphs, references to a function's attributes, and tensors that cannot be read.
     """
     kind = onnx.AttributeProto.AttributeType.Name(proto.type)
-    if proto.ref_attr_name or kind not in _FIELDS:
+    field = "sparse_tensor" if kind == "SPARSE_TENSOR" else _FIELDS.get(kind)
+    if proto.ref_attr_name or field is None:
         raise ModelImportError(f"the attribute {proto.name!r} of kind {kind} is not supported{location()}")
-    value = getattr(proto, _FIELDS[kind])
+    value = getattr(proto, field)
     if kind == "TENSOR":
-        return array_from_proto(value)
+        return read_tensor(value, external)
+    if kind == "SPARSE_TENSOR":
+        return dense_from_sparse(value, external)
     if kind == "TENSORS":
-        return [array_from_proto(v) for v in value]
+        return [read_tensor(v, external) for v in value]
     return value
 
 
