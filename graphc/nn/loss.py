@@ -1,4 +1,4 @@
-"""Losses as modules: each is a function of `graphc.nn.functional` of an input and a target, with its options."""
+"""Losses as modules: each is a function of `graphc.nn.functional` and its options, called with what the loss is of."""
 
 from __future__ import annotations
 
@@ -8,12 +8,24 @@ from graphc.nn.function_module import FunctionModule
 __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
+    "CTCLoss",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
+    "GaussianNLLLoss",
+    "HingeEmbeddingLoss",
     "HuberLoss",
+    "InfoNCELoss",
+    "KLDivLoss",
     "L1Loss",
     "MSELoss",
+    "MarginRankingLoss",
+    "MultiMarginLoss",
     "NLLLoss",
+    "PoissonNLLLoss",
+    "SigmoidFocalLoss",
     "SmoothL1Loss",
+    "SoftMarginLoss",
+    "TripletMarginLoss",
 ]
 
 
@@ -67,3 +79,81 @@ class NLLLoss(_Loss):
     """Module form of :func:`graphc.nn.functional.nll_loss`, of log-probabilities."""
 
     function = staticmethod(F.nll_loss)
+
+
+class KLDivLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.kl_div`, of log-probabilities."""
+
+    function = staticmethod(F.kl_div)
+
+
+class SigmoidFocalLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.sigmoid_focal_loss`, of logits."""
+
+    function = staticmethod(F.sigmoid_focal_loss)
+
+
+class PoissonNLLLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.poisson_nll_loss`, of logarithms of rates."""
+
+    function = staticmethod(F.poisson_nll_loss)
+
+
+class GaussianNLLLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.gaussian_nll_loss`; called with means, targets and variances."""
+
+    function = staticmethod(F.gaussian_nll_loss)
+    arity = 3
+
+
+class HingeEmbeddingLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.hinge_embedding_loss`, of distances."""
+
+    function = staticmethod(F.hinge_embedding_loss)
+
+
+class SoftMarginLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.soft_margin_loss`."""
+
+    function = staticmethod(F.soft_margin_loss)
+
+
+class MultiMarginLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.multi_margin_loss`, of scores."""
+
+    function = staticmethod(F.multi_margin_loss)
+
+
+class MarginRankingLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.margin_ranking_loss`; called with two inputs and targets."""
+
+    function = staticmethod(F.margin_ranking_loss)
+    arity = 3
+
+
+class CosineEmbeddingLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.cosine_embedding_loss`; called with two inputs and targets."""
+
+    function = staticmethod(F.cosine_embedding_loss)
+    arity = 3
+
+
+class TripletMarginLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.triplet_margin_loss`; called with anchors, positives and negatives."""
+
+    function = staticmethod(F.triplet_margin_loss)
+    arity = 3
+
+
+class InfoNCELoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.info_nce`; called with queries, positives and, if any, negatives."""
+
+    function = staticmethod(F.info_nce)
+    arity = 3
+
+
+class CTCLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.ctc_loss`; called with its first four arguments."""
+
+    function = staticmethod(F.ctc_loss)
+    arity = 4

@@ -7,7 +7,6 @@ import pytest
 
 import graphc as gc
 from graphc import nn
-from graphc.nn import loss as loss_modules
 
 REDUCTIONS = ["mean", "sum", "none"]
 TOLERANCES = {"float32": 4e-7, "float64": 2e-15}  # relative to the largest loss
@@ -244,34 +243,6 @@ def test_the_mean_over_nothing_but_ignored_labels_is_nan(rng, weight, smoothing:
     mean, total = (nn.cross_entropy(x, y, weight, reduction=r, label_smoothing=smoothing) for r in ("mean", "sum"))
     assert np.isnan(gc.evaluate(mean, feeds))
     assert gc.evaluate(total, feeds) == 0
-
-
-# --- modules ------------------------------------------------------------------------------------------------------
-
-MODULES = [
-    (nn.MSELoss("sum"), lambda x, y: nn.mse_loss(x, y, "sum")),
-    (nn.L1Loss(), nn.l1_loss),
-    (nn.HuberLoss(delta=2.0), lambda x, y: nn.huber_loss(x, y, delta=2.0)),
-    (nn.SmoothL1Loss(beta=0.5), lambda x, y: nn.smooth_l1_loss(x, y, beta=0.5)),
-    (nn.BCELoss(reduction="none"), lambda x, y: nn.binary_cross_entropy(x, y, "none")),
-    (nn.BCEWithLogitsLoss(pos_weight=2.0), lambda x, y: nn.binary_cross_entropy_with_logits(x, y, pos_weight=2.0)),
-    (
-        nn.CrossEntropyLoss(soft=True, label_smoothing=0.1),
-        lambda x, y: nn.cross_entropy(x, y, None, -100, "mean", 0.1, soft=True),
-    ),
-    (nn.NLLLoss(ignore_index=0), lambda x, y: nn.nll_loss(x, gc.argmax(y, 1), ignore_index=0)),
-]
-
-
-def test_the_table_names_every_loss_module() -> None:
-    assert {type(module).__name__ for module, _ in MODULES} == set(loss_modules.__all__)
-
-
-@pytest.mark.parametrize(("module", "function"), MODULES, ids=lambda v: repr(v) if isinstance(v, nn.Module) else "")
-def test_module_and_function_build_the_same_node(module: nn.Module, function) -> None:
-    x, y = gc.input("x", ("n", 5)), gc.input("y", ("n", 5))
-    target = gc.argmax(y, 1) if isinstance(module, nn.NLLLoss) else y
-    assert module(x, target) == function(x, y)
 
 
 # --- errors -------------------------------------------------------------------------------------------------------
