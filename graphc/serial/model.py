@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from graphc.errors import GraphError
 from graphc.ir import build
+from graphc.ir.collector import collector_paused
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph, substitute
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.patterns import matching
+from graphc.serial.training_form import training_form
 
 __all__ = ["Model"]
 
@@ -95,13 +97,23 @@ class Model:
             attrs = {**t.node.attrs, "trainable": trainable}
             if t.node.attrs["trainable"] is not trainable:
                 replaced[t] = build.leaf("Parameter", name, t.type, attrs)
-        return self._with(replaced) if replaced else self
+        return self._with(lambda roots: substitute(roots, replaced), replaced) if replaced else self
 
-    def _with(self, replaced: Mapping[Tensor, Tensor]) -> Model:
-        """The model with some of its values computed otherwise."""
+    def training(self, *, batch_norm: bool = True, dropout: bool = True) -> Model:
+        """The model in training form, to build a loss on; exports undo it (:func:`graphc.to_inference`).
+
+        With `batch_norm`, normalizations of the batch take its statistics, and training advances the running ones;
+        without, they stay frozen, with the statistics of the file, as is usual for small data sets. With `dropout`,
+        Dropout operators that are in the file draw masks at the rate that they state. Those in the bodies of If, Loop
+        and Scan stay as they are.
+        """
+        return self._with(lambda roots: training_form(roots, batch_norm=batch_norm, dropout=dropout), {})
+
+    def _with(self, change: Callable[[Sequence[Tensor]], list[Tensor]], replaced: Mapping[Tensor, Tensor]) -> Model:
+        """The model with its values changed, and some of its leaves `replaced`."""
         graph, names = self.graph, list(self._values)
-        roots = [*graph.outputs, *graph.updates.values(), *(self._values[name] for name in names)]
-        made = substitute(roots, replaced)
+        with collector_paused():
+            made = change([*graph.outputs, *graph.updates.values(), *(self._values[name] for name in names)])
         outputs = dict(zip(graph.output_names, made, strict=False))
         following = made[len(outputs) : len(outputs) + len(graph.updates)]
         updates = {replaced.get(t, t): new for t, new in zip(graph.updates, following, strict=True)}
