@@ -214,14 +214,14 @@ def BlackmanWindow(size: _Operand, *, output_datatype: _DType = 1, periodic: int
     https://ieeexplore.ieee.org/document/1455106.
     """
 
-def Cast(input: _Operand, *, to: _DType, saturate: int = 1) -> Tensor:
-    """Cast-23: The operator casts the elements of a given input tensor to a data type specified by the 'to' argument
+def Cast(input: _Operand, *, to: _DType, round_mode: str = "up", saturate: int = 1) -> Tensor:
+    """Cast-25: The operator casts the elements of a given input tensor to a data type specified by the 'to' argument
     and returns an output tensor of the same size in the converted type. The 'to' argument must be one of the data types
     specified in the 'DataType' enum field in the TensorProto message.
     """
 
-def CastLike(input: _Operand, target_type: _Operand, *, saturate: int = 1) -> Tensor:
-    """CastLike-23: The operator casts the elements of a given input tensor (the first input) to the same data type as
+def CastLike(input: _Operand, target_type: _Operand, *, round_mode: str = "up", saturate: int = 1) -> Tensor:
+    """CastLike-25: The operator casts the elements of a given input tensor (the first input) to the same data type as
     the elements of the second input tensor. See documentation of the Cast operator for further details.
     """
 
@@ -283,12 +283,12 @@ def Constant(
     value_string: str | None = None,
     value_strings: Sequence[str] | None = None,
 ) -> Tensor:
-    """Constant-23: This operator produces a constant tensor. Exactly one of the provided attributes, either value,
+    """Constant-25: This operator produces a constant tensor. Exactly one of the provided attributes, either value,
     sparse_value, or value_* must be specified.
     """
 
 def ConstantOfShape(input: _Operand, *, value: ArrayLike | None = None) -> Tensor:
-    """ConstantOfShape-23: Generate a tensor with given value and shape."""
+    """ConstantOfShape-25: Generate a tensor with given value and shape."""
 
 def Conv(
     X: _Operand,
@@ -406,7 +406,7 @@ def DequantizeLinear(
     block_size: int = 0,
     output_dtype: _DType = 0,
 ) -> Tensor:
-    """DequantizeLinear-23: The linear dequantization operator. It consumes a quantized tensor, a scale, and a zero
+    """DequantizeLinear-25: The linear dequantization operator. It consumes a quantized tensor, a scale, and a zero
     point to compute the full-precision tensor. The dequantization formula is `y = (x - x_zero_point) * x_scale`.
     `x_scale` and `x_zero_point` must have the same shape, determining the quantization's granularity: a scalar for per-
     tensor/per-layer quantization, a 1-D tensor for per-axis quantization, or have a rank identical to the input for
@@ -500,7 +500,7 @@ def EyeLike(input: _Operand, *, dtype: _DType | None = None, k: int = 0) -> Tens
     """
 
 def Flatten(input: _Operand, *, axis: int = 1) -> Tensor:
-    """Flatten-23: Flattens the input tensor into a 2D matrix. If input tensor has shape (d_0, d_1, ... d_n) then the
+    """Flatten-25: Flattens the input tensor into a 2D matrix. If input tensor has shape (d_0, d_1, ... d_n) then the
     output will have shape (d_0 X d_1 ... d_(axis-1), d_axis X d_(axis+1) ... X dn).
     """
 
@@ -646,7 +646,7 @@ def Hardmax(input: _Operand, *, axis: int = -1) -> Tensor:
     """Hardmax-13: The operator computes the hardmax values for the given input:"""
 
 def Identity(input: _Operand) -> Tensor:
-    """Identity-23: Identity operator"""
+    """Identity-25: Identity operator"""
 
 def If(
     cond: _Operand,
@@ -655,7 +655,7 @@ def If(
     then_branch: Graph,
     outputs: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """If-23: If conditional"""
+    """If-25: If conditional"""
 
 def ImageDecoder(encoded_stream: _Operand, *, pixel_format: str = "RGB") -> Tensor:
     """ImageDecoder-20: Loads and decodes and image from a file. If it can't decode for any reason (e.g. corrupted
@@ -772,7 +772,7 @@ def Loop(
     captures: int = 0,
     outputs: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """Loop-23: Generic Looping construct. This loop has multiple termination conditions:"""
+    """Loop-25: Generic Looping construct. This loop has multiple termination conditions:"""
 
 def LpNormalization(input: _Operand, *, axis: int = -1, p: int = 2) -> Tensor:
     """LpNormalization-22: Given a matrix, apply Lp-normalization along the provided axis. The output is computed as:
@@ -1031,7 +1031,7 @@ def Pad(
     *,
     mode: str = "constant",
 ) -> Tensor:
-    """Pad-23: Given a tensor containing the data to be padded (`data`), a tensor containing the number of start and end
+    """Pad-25: Given a tensor containing the data to be padded (`data`), a tensor containing the number of start and end
     pad values for axis (`pads`), (optionally) a `mode`, and (optionally) `constant_value`, a padded tensor (`output`)
     is generated.
     """
@@ -1102,7 +1102,7 @@ def QuantizeLinear(
     precision: int = 0,
     saturate: int = 1,
 ) -> Tensor:
-    """QuantizeLinear-23: The linear quantization operator consumes a high-precision tensor, a scale, and a zero point
+    """QuantizeLinear-25: The linear quantization operator consumes a high-precision tensor, a scale, and a zero point
     to compute the low-precision/quantized tensor. The scale factor and zero point must have the same shape, determining
     the quantization granularity. The quantization formula is `y = saturate((x / y_scale) + y_zero_point)`.
     """
@@ -1338,7 +1338,7 @@ def Relu(X: _Operand) -> Tensor:
     """
 
 def Reshape(data: _Operand, shape: _Operand, *, allowzero: int = 0) -> Tensor:
-    """Reshape-23: Reshape the input tensor similar to numpy.reshape. First input is the data tensor, second input is a
+    """Reshape-25: Reshape the input tensor similar to numpy.reshape. First input is the data tensor, second input is a
     shape tensor which specifies the output shape. It outputs the reshaped tensor. At most one dimension of the new
     shape can be -1. In this case, the value is inferred from the size of the tensor and the remaining dimensions. A
     dimension could also be 0, in which case the actual dimension value is unchanged (i.e. taken from the input tensor).
@@ -1431,7 +1431,7 @@ def Scan(
     scan_output_directions: Sequence[int] | None = None,
     outputs: int | None = None,
 ) -> tuple[Tensor, ...]:
-    """Scan-23: Scan can be used to iterate over one or more scan_input tensors, constructing zero or more scan_output
+    """Scan-25: Scan can be used to iterate over one or more scan_input tensors, constructing zero or more scan_output
     tensors. It combines ideas from general recurrences, functional programming constructs such as scan, fold, map, and
     zip, and is intended to enable generalizations of RNN-like constructs for sequence-to-sequence processing. Other
     tensors (referred to as state_variables here) can be used to carry a state when iterating from one element to
@@ -1510,7 +1510,7 @@ def SequenceMap(
     """SequenceMap-17: Applies a sub-graph to each sample in the input sequence(s)."""
 
 def Shape(data: _Operand, *, end: int | None = None, start: int = 0) -> Tensor:
-    """Shape-23: Takes a tensor as input and outputs an 1D int64 tensor containing the shape of the input tensor.
+    """Shape-25: Takes a tensor as input and outputs an 1D int64 tensor containing the shape of the input tensor.
     Optional attributes start and end can be used to compute a slice of the input tensor's shape. If start axis is
     omitted, the slice starts from axis 0. The end axis, if specified, is exclusive (and the returned value will not
     include the size of that axis). If the end axis is omitted, the axes upto the last one will be included. Negative
@@ -1543,7 +1543,7 @@ def Sinh(input: _Operand) -> Tensor:
     """Sinh-22: Calculates the hyperbolic sine of the given input tensor element-wise."""
 
 def Size(data: _Operand) -> Tensor:
-    """Size-23: Takes a tensor as input and outputs a int64 scalar that equals to the total number of elements of the
+    """Size-25: Takes a tensor as input and outputs a int64 scalar that equals to the total number of elements of the
     input tensor.
     """
 
@@ -1641,7 +1641,7 @@ def Sqrt(X: _Operand) -> Tensor:
     """
 
 def Squeeze(data: _Operand, axes: _Operand | None = None) -> Tensor:
-    """Squeeze-23: Remove single-dimensional entries from the shape of a tensor. Takes an input `axes` with a list of
+    """Squeeze-25: Remove single-dimensional entries from the shape of a tensor. Takes an input `axes` with a list of
     axes to squeeze. If `axes` is not provided, all the single dimensions will be removed from the shape. If an axis is
     selected with shape entry not equal to one, an error is raised.
     """
@@ -1739,7 +1739,7 @@ def TopK(X: _Operand, K: _Operand, *, axis: int = -1, largest: int = 1, sorted: 
     """
 
 def Transpose(data: _Operand, *, perm: Sequence[int] | None = None) -> Tensor:
-    """Transpose-23: Returns a transpose of the input tensor. (Similar to `numpy.transpose`). The optional attribute
+    """Transpose-25: Returns a transpose of the input tensor. (Similar to `numpy.transpose`). The optional attribute
     `perm` specifies the permutation of the axes of the input tensor. `perm` must contain each axis index in `[0, n-1]`
     exactly once, so its length is equal to the rank `n` of the input tensor.
     """
@@ -1773,7 +1773,7 @@ def Unique(X: _Operand, *, axis: int | None = None, sorted: int = 1, outputs: in
     """
 
 def Unsqueeze(data: _Operand, axes: _Operand) -> Tensor:
-    """Unsqueeze-23: Insert single-dimensional entries to the shape of an input tensor (`data`). Takes one required
+    """Unsqueeze-25: Insert single-dimensional entries to the shape of an input tensor (`data`). Takes one required
     input `axes` - which contains a list of dimension indices and this operator will insert a dimension of value `1`
     into the corresponding index of the output tensor (`expanded`).
     """

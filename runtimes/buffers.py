@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from graphc.errors import UnavailableError
 from graphc.ir.constant import Array
-from graphc.ir.types import as_dtype, from_onnx_name
+from graphc.ir.types import DType, as_dtype, from_onnx_name
 
-__all__ = ["aligned", "fill", "on_device", "onnxruntime", "to_numpy", "view"]
+__all__ = ["aligned", "fill", "is_extended", "on_device", "onnxruntime", "to_numpy", "view"]
 
 _ALIGNMENT = 64
 _UNSIGNED = {1: np.uint8, 2: np.uint16}
+_IN_NUMPY = 1  # what `dtype.isbuiltin` says of NumPy's own types
 
 
 def onnxruntime() -> Any:
@@ -39,25 +41,60 @@ def aligned(shape: Sequence[int], dtype: np.dtype[Any]) -> Array:
 
 
 def view(array: Array) -> Any:
-    """An OrtValue that shares the memory of a contiguous `array`, which must outlive every binding of it."""
+    """An OrtValue that shares the memory of a contiguous `array`, which must outlive every binding of it.
+
+    Elements of less than a byte are the exception: onnxruntime packs them, so that its tensor is a copy.
+    """
     value = onnxruntime().OrtValue
-    if array.dtype.kind != "V":
+    if not is_extended(array.dtype):
         return value.ortvalue_from_numpy(array)
-    return value.ortvalue_from_numpy_with_onnx_type(_bits(array), as_dtype(array.dtype).code)
+    dtype = as_dtype(array.dtype)
+    if dtype.bits >= 8:
+        return value.ortvalue_from_numpy_with_onnx_type(_bits(array), dtype.code)
+    made = value.ortvalue_from_shape_and_type(list(array.shape), dtype.code)
+    packed = _packed(array, dtype.bits)
+    ctypes.memmove(made.data_ptr(), packed.ctypes.data, packed.nbytes)
+    return made
+
+
+def is_extended(dtype: np.dtype[Any]) -> bool:
+    """Whether NumPy lacks a dtype (bfloat16, float8, 4-bit types), so that onnxruntime's Python layer does, too."""
+    return dtype.isbuiltin != _IN_NUMPY
 
 
 def _bits(array: Array) -> Array:
-    """Elements of a dtype that onnxruntime's Python layer lacks (bfloat16) as unsigned integers."""
-    return array.view(_UNSIGNED[array.dtype.itemsize]) if array.dtype.kind == "V" else array
+    """Elements of a dtype that onnxruntime's Python layer lacks as unsigned integers."""
+    return array.view(_UNSIGNED[array.dtype.itemsize]) if is_extended(array.dtype) else array
+
+
+def _packed(array: Array, bits: int) -> Array:
+    """Elements of 2 or 4 bits, one in each byte, as full bytes: the first element in the lowest bits."""
+    count = 8 // bits
+    elements = np.zeros(-(-array.size // count) * count, np.uint8)
+    elements[: array.size] = array.reshape(-1).view(np.uint8) & (2**bits - 1)
+    places = np.arange(count, dtype=np.uint8) * bits
+    packed: Array = np.bitwise_or.reduce(elements.reshape(-1, count) << places, axis=1).astype(np.uint8)
+    return packed
+
+
+def _unpacked(content: NDArray[np.uint8], size: int, dtype: DType) -> Array:
+    """The inverse of :func:`_packed`, for `size` elements; negative ones with the sign in all upper bits."""
+    places = np.arange(8 // dtype.bits, dtype=np.uint8) * dtype.bits
+    elements = ((content[:, None] >> places) & (2**dtype.bits - 1)).reshape(-1)[:size]
+    if dtype.kind == "i":
+        unused = 8 - dtype.bits
+        elements = ((elements << unused).view(np.int8) >> unused).view(np.uint8)
+    found: Array = elements.view(dtype.numpy)
+    return found
 
 
 def on_device(array: Array, device: Literal["cpu", "cuda"]) -> Any:
-    """An OrtValue on `device` with the elements of `array`; on the CPU it shares the memory of a contiguous array."""
+    """An OrtValue on `device` with the elements of `array`; on the CPU as :func:`view` makes it."""
     array = np.asarray(array, order="C")
     if device == "cpu":
         return view(array)
     value = onnxruntime().OrtValue
-    if array.dtype.kind != "V":
+    if not is_extended(array.dtype):
         return value.ortvalue_from_numpy(array, device, 0)
     made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, 0)
     fill(made, array)
@@ -72,8 +109,11 @@ def fill(value: Any, array: Array) -> None:
 def to_numpy(value: Any) -> Array:
     """A copy of an OrtValue in NumPy's memory."""
     dtype = from_onnx_name(value.data_type()[7:-1]) if value.is_tensor() else None
-    if dtype is None or dtype.numpy.kind != "V":
+    if dtype is None or not is_extended(dtype.numpy):
         array: Array = value.numpy()
         return array.copy() if value.device_name() == "cpu" else array  # on the CPU it may be a view
-    content = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
-    return np.frombuffer(bytearray(content), dtype.numpy).reshape(value.shape())
+    shape = value.shape()
+    content = np.frombuffer(bytearray(ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())), np.uint8)
+    if dtype.bits < 8:
+        return _unpacked(content, math.prod(shape), dtype).reshape(shape)
+    return content.view(dtype.numpy).reshape(shape)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import onnx
 
 from graphc.errors import UnavailableError
@@ -109,7 +110,10 @@ class Session:
         self._extended = any(_is_extended(o.type) for o in outputs)
 
     def run(self, feeds: Mapping[str, Any]) -> list[Any]:
-        """All outputs for `feeds`: arrays of the model's dtypes (or OrtValues) by input name."""
+        """All outputs for `feeds`: arrays of the model's dtypes (or OrtValues) by input name.
+
+        A sequence is a list of arrays; an optional without a value is None.
+        """
         values = {name: _acceptable(value) for name, value in feeds.items()}
         if not self._extended:
             return list(self.raw.run(None, values))
@@ -118,14 +122,17 @@ class Session:
 
 
 def _acceptable(value: Any) -> Any:
-    """The value as onnxruntime takes it: its Python layer knows no bfloat16 arrays, but tensors of its own."""
-    return buffers.on_device(value, "cpu") if getattr(getattr(value, "dtype", None), "kind", "") == "V" else value
+    """The value as onnxruntime takes it: its Python layer knows no scalars and no bfloat16 arrays."""
+    if not isinstance(value, (np.ndarray, np.generic)):
+        return value
+    array = np.asarray(value)
+    return buffers.on_device(array, "cpu") if buffers.is_extended(array.dtype) else array
 
 
 def _is_extended(onnx_type: str) -> bool:
     """Whether NumPy lacks the dtype of a type such as `tensor(bfloat16)`."""
     dtype = _element(onnx_type)
-    return dtype is not None and dtype.numpy.kind == "V"
+    return dtype is not None and buffers.is_extended(dtype.numpy)
 
 
 def _element(onnx_type: str) -> DType | None:

@@ -274,7 +274,7 @@ def test_the_operator_stub_has_every_operator_once() -> None:
 def test_the_operator_stub_types_inputs_attributes_and_outputs() -> None:
     stub = " ".join(stubgen.operator_stub().split())
     assert "def Clip(input: _Operand, min: _Operand | None = None, max: _Operand | None = None) -> Tensor:" in stub
-    assert "def Cast(input: _Operand, *, to: _DType, saturate: int = 1) -> Tensor:" in stub
+    assert 'def Cast(input: _Operand, *, to: _DType, round_mode: str = "up", saturate: int = 1) -> Tensor:' in stub
     assert "def Concat(*inputs: _Operand, axis: int) -> Tensor:" in stub
     assert "largest: int = 1, sorted: int = 1) -> tuple[Tensor, Tensor]:" in stub
     assert "num_outputs: int | None = None, outputs: int | None = None, ) -> tuple[Tensor, ...]:" in stub

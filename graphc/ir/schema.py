@@ -31,7 +31,13 @@ OPSET = 23
 LATEST_OPSET = 26
 """The last opset that exports state, where an operator is as young: onnxruntime accepts none beyond it."""
 
-_EXTENDED = {"Attention": 24}
+_WIDENED = (
+    *("Cast", "CastLike", "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If", "Loop"),
+    *("Pad", "QuantizeLinear", "Reshape", "Scan", "Shape", "Size", "Squeeze", "Transpose", "Unsqueeze"),
+)
+"""Operators that take more element types at opset 25 than at the pinned one (those of 2 bits, float8e8m0)."""
+
+_EXTENDED = {"Attention": 24, **dict.fromkeys(_WIDENED, 25)}
 """Operators as a later opset has them, which only added to what they take at the pinned one."""
 
 DTYPE_ATTRIBUTES = frozenset({"to", "dtype", "output_dtype", "output_datatype", "stash_type", "softmax_precision"})

@@ -40,6 +40,9 @@ _TABLE: dict[str, tuple[int, str, int, str]] = {
     "uint4": (21, "u", 4, "uint4"),
     "int4": (22, "i", 4, "int4"),
     "float4e2m1": (23, "f", 4, "float4e2m1"),
+    "float8e8m0": (24, "f", 8, "float8e8m0"),
+    "uint2": (25, "u", 2, "uint2"),
+    "int2": (26, "i", 2, "int2"),
 }
 
 
@@ -85,6 +88,7 @@ _ML_NAMES = {
     "float8_e4m3fnuz": "float8e4m3fnuz",
     "float8_e5m2": "float8e5m2",
     "float8_e5m2fnuz": "float8e5m2fnuz",
+    "float8_e8m0fnu": "float8e8m0",
     "float4_e2m1fn": "float4e2m1",
     "object": "string",
     "double": "float64",

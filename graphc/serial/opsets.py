@@ -13,10 +13,13 @@ from graphc.ir.node import Node
 from graphc.ir.schema import OpSpec
 from graphc.ir.types import DType, TensorType, Type
 
-__all__ = ["MIN_OPSET", "lowest_opset", "lowest_opset_for_type"]
+__all__ = ["MIN_OPSET", "OLDEST_OPSET", "lowest_opset", "lowest_opset_for_type"]
 
 MIN_OPSET = 18
-"""No export states a lower opset."""
+"""No export states a lower opset unless it is asked to."""
+
+OLDEST_OPSET = 13
+"""The lowest opset that an export may be asked for: before it, reductions, Squeeze and Split are others."""
 
 
 def _always(opset: int) -> Callable[[Node], int]:
@@ -24,20 +27,20 @@ def _always(opset: int) -> Callable[[Node], int]:
 
 
 def _if_attribute(name: str, value: object, opset: int) -> Callable[[Node], int]:
-    return lambda node: opset if node.attrs.get(name) == value else MIN_OPSET
+    return lambda node: opset if node.attrs.get(name) == value else OLDEST_OPSET
 
 
 def _pool(node: Node) -> int:
     """Since opset 22, windows of ceil_mode that would start in the padding at the end are left out."""
     if not node.attrs.get("ceil_mode"):
-        return MIN_OPSET
+        return OLDEST_OPSET
     kernel: tuple[int, ...] = node.attrs["kernel_shape"]
     rank = len(kernel)
     ones = (1,) * rank
     ends = node.attrs.get("pads", (0,) * (2 * rank))[rank:]
     strides, dilations = node.attrs.get("strides", ones), node.attrs.get("dilations", ones)
     sizes = zip(kernel, ends, strides, dilations, strict=True)
-    return 22 if any(stride + end > (k - 1) * dilation + 1 for k, end, stride, dilation in sizes) else MIN_OPSET
+    return 22 if any(stride + end > (k - 1) * dilation + 1 for k, end, stride, dilation in sizes) else OLDEST_OPSET
 
 
 def _attention(node: Node) -> int:
@@ -45,12 +48,12 @@ def _attention(node: Node) -> int:
     mask, scores = node.inputs[3] if len(node.inputs) > 3 else None, node.types[3]
     shapes = [t.shape for t in (None if mask is None else mask.type, scores) if isinstance(t, TensorType)]
     if len(shapes) < 2 or not shapes[0] or not shapes[1]:
-        return MIN_OPSET
+        return OLDEST_OPSET
     known, keys = shapes[0][-1], shapes[1][-1]
-    return 24 if isinstance(known, int) and isinstance(keys, int) and 1 != known < keys else MIN_OPSET
+    return 24 if isinstance(known, int) and isinstance(keys, int) and 1 != known < keys else OLDEST_OPSET
 
 
-# Operators whose meaning changed after MIN_OPSET though their older schemas accept the node.
+# Operators whose meaning changed after OLDEST_OPSET though their older schemas accept the node.
 _MEANING: dict[str, Callable[[Node], int]] = {
     "Attention": _attention,
     "AveragePool": _pool,
@@ -60,9 +63,10 @@ _MEANING: dict[str, Callable[[Node], int]] = {
     "MaxPool": _pool,
     "Pad": _if_attribute("mode", "wrap", 19),
     "Resize": _if_attribute("coordinate_transformation_mode", "half_pixel_symmetric", 19),
+    "RoiAlign": _always(16),  # there was no half pixel shift
 }
 
-# Element types younger than MIN_OPSET, with the opset of the ONNX release that brought them.
+# Element types younger than OLDEST_OPSET, with the opset of the ONNX release that brought them.
 _NEW_TYPES = {
     "float8e4m3fn": 19,
     "float8e4m3fnuz": 19,
@@ -71,28 +75,34 @@ _NEW_TYPES = {
     "uint4": 21,
     "int4": 21,
     "float4e2m1": 23,
+    "float8e8m0": 24,
+    "uint2": 25,
+    "int2": 25,
 }
 
 
-def lowest_opset(node: Node, op: OpSpec, attributes: Sequence[tuple[str, Any]], outputs: int) -> int:
-    """The lowest opset from MIN_OPSET up that has `node`, written with these `attributes` and so many `outputs`.
+def lowest_opset(
+    node: Node, op: OpSpec, attributes: Sequence[tuple[str, Any]], outputs: int, floor: int = MIN_OPSET
+) -> int:
+    """The lowest opset from `floor` up that has `node`, written with these `attributes` and so many `outputs`.
 
-    Bodies of control flow are not looked into. For an operator outside the default domain it is MIN_OPSET.
+    Bodies of control flow are not looked into. For an operator outside the default domain it is `floor`. An operator
+    that was written in another way before opset 18 (`older_forms.py`) counts as one of opset 18.
     """
-    if op.since_version <= MIN_OPSET or op.domain:
-        return MIN_OPSET
+    if op.since_version <= floor or op.domain:
+        return floor
     inputs = tuple([None if t is None else _key(t.node.types[t.index]) for t in node.inputs])
     types = tuple([_key(t) for t in node.types[:outputs]])
-    lowest = _accepting(op, inputs, types, tuple([name for name, _ in attributes]))
+    lowest = _accepting(op, inputs, types, tuple([name for name, _ in attributes]), floor)
     changed = _MEANING.get(op.name)
     return lowest if changed is None else max(lowest, changed(node))
 
 
 def lowest_opset_for_type(t: Type) -> int:
-    """The lowest opset, from MIN_OPSET up, of an ONNX release that knows the element type."""
+    """The lowest opset, from OLDEST_OPSET up, of an ONNX release that knows the element type."""
     while not isinstance(t, TensorType):
         t = t.element
-    return _NEW_TYPES.get(t.dtype.name, MIN_OPSET)
+    return _NEW_TYPES.get(t.dtype.name, OLDEST_OPSET)
 
 
 def _key(t: Type) -> Type:
@@ -107,10 +117,10 @@ def _element(dtype: DType) -> TensorType:
 
 @functools.lru_cache(maxsize=4096)
 def _accepting(
-    op: OpSpec, inputs: tuple[Type | None, ...], outputs: tuple[Type, ...], attributes: tuple[str, ...]
+    op: OpSpec, inputs: tuple[Type | None, ...], outputs: tuple[Type, ...], attributes: tuple[str, ...], floor: int
 ) -> int:
     """The first opset whose schema allows inputs and outputs of these types and has these attributes."""
-    for opset in range(MIN_OPSET, op.since_version):
+    for opset in range(floor, op.since_version):
         try:
             old = onnx.defs.get_schema(op.name, opset, "")
         except onnx.defs.SchemaError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from graphc import functional as F
 from graphc.ir import build
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import DType
@@ -66,7 +65,8 @@ def _magnitude_bits(integer: DType) -> int:
 @rule("CastLike", name="cast-like")
 def _cast_like(node: Node) -> Tensor | None:
     """CastLike(x, y) -> Cast(x), since the dtype of y is known."""
-    return F.cast(first(node), node.out().dtype)
+    x, to = first(node), node.out().dtype
+    return x if x.dtype is to else build.apply("Cast", (x,), {**node.attrs, "to": to}).out()
 
 
 @rule("Dropout", name="dropout-of-nothing")

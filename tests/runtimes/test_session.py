@@ -69,9 +69,9 @@ def test_auto_with_a_broken_cuda_runs_on_the_cpu_and_warns(model, monkeypatch, c
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
     real = onnxruntime.InferenceSession
 
-    def falls_back(source, options, providers):
+    def falls_back(source, options, providers, **others):
         assert providers[0] == ("CUDAExecutionProvider", {"use_tf32": "1"})
-        return real(source, options, providers=["CPUExecutionProvider"])
+        return real(source, options, providers=["CPUExecutionProvider"], **others)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
     assert Session(model, device="auto").device == "cpu"

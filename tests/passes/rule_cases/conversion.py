@@ -3,7 +3,10 @@
 import numpy as np
 
 import graphc as gc
+from graphc.ir.types import as_dtype
 from rule_cases.case import Case, matches, refuses
+
+EIGHT_BITS = as_dtype("float8e4m3fn").numpy
 
 
 def _cast(x, dtype):
@@ -30,6 +33,12 @@ CASES: list[Case] = [
     refuses("cast-of-cast", lambda x: _cast(_cast(x, "bool"), "float32"), x="[n]"),
     matches("cast-like", lambda x, y: gc.op.CastLike(x, y), lambda x, y: _cast(x, "float64"), x="[n]", y="float64[]"),
     matches("cast-like", lambda x, y: gc.op.CastLike(x, y), lambda x, y: x, x="[n]", y="[]"),
+    matches(
+        "cast-like",
+        lambda x: gc.op.CastLike(x, np.zeros((), EIGHT_BITS), saturate=0).cast("float32"),
+        lambda x: gc.op.Cast(x, to="float8e4m3fn", saturate=0).cast("float32"),
+        x="[n]",
+    ),
     refuses("cast-like", lambda x: _cast(x, "float64"), x="[n]"),
     matches("dropout-of-nothing", lambda x: gc.op.Dropout(x, 0.5), lambda x: x, x="[n]"),
     matches("dropout-of-nothing", lambda x: gc.op.Dropout(x, 0.5, np.array(False)), lambda x: x, x="[n]"),
