@@ -18,13 +18,20 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
 from graphc.ir.schema import LATEST_OPSET
 from graphc.ir.types import TensorType, as_dtype
+from graphc.serial.data_file import DataFile
 from graphc.serial.metadata import NEXT_SUFFIX, ORIGIN_KEY, STATE_KEY, copy_name, describe_state
 from graphc.serial.names import Names, name_outputs, names_of_outputs
 from graphc.serial.nodes import captured, nondefault, origin_text, spec_of, used_outputs
-from graphc.serial.opsets import MIN_OPSET, lowest_opset, lowest_opset_for_type
+from graphc.serial.older_forms import drop_unread, older_form
+from graphc.serial.opsets import MIN_OPSET, OLDEST_OPSET, lowest_opset, lowest_opset_for_type
 from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
 
 __all__ = ["to_model"]
+
+_IR_VERSION = 8
+"""What is stated where nothing younger is needed."""
+_LATEST_IR_VERSION = 13
+"""The last that onnxruntime reads."""
 
 
 def to_model(
@@ -34,6 +41,8 @@ def to_model(
     opset: int | None = None,
     metadata: Mapping[str, str] | None = None,
     suffix: str = NEXT_SUFFIX,
+    ir_version: int | None = None,
+    data: DataFile | None = None,
 ) -> onnx.ModelProto:
     """The ONNX model that computes `graph`.
 
@@ -47,46 +56,69 @@ def to_model(
     Args:
         graph: what to export.
         state: `{parameter: array}`.
-        opset: the opset to state, from 18 to 26; the lowest at which every node means the same when None.
+        opset: the opset to state, from 13 to 26; the lowest from 18 up at which every node means the same when None.
         metadata: entries of the model's `metadata_props`.
         suffix: what marks the next value of a state.
+        ir_version: the version of the file format to state, up to 13; the lowest that the opset allows, from 8 up, when
+            None.
+        data: collects the large arrays, which then are not in the model; the caller writes its file.
 
     Raises:
         StateError: an array of `state` has another shape or dtype than its parameter.
-        ExportError: `opset` is out of range or too low for an operator, or two values would carry one name.
+        ExportError: `opset` is out of range or too low for an operator, `ir_version` for the opset, or two values would
+            carry one name.
     """
-    if opset is not None and not MIN_OPSET <= opset <= LATEST_OPSET:
-        expected = f"{MIN_OPSET} to {LATEST_OPSET}, or None for the lowest"
+    if opset is not None and not OLDEST_OPSET <= opset <= LATEST_OPSET:
+        expected = f"{OLDEST_OPSET} to {LATEST_OPSET}, or None for the lowest from {MIN_OPSET} up"
         raise ExportError(f"export: opset={opset}; expected {expected}{location()}")
     graph = inline(graph)
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
-    exporter = _Exporter(model.graph, opset or LATEST_OPSET)
+    exporter = _Exporter(model.graph, opset, data)
     with collector_paused():
         _export_main(exporter, graph, state or {}, suffix)
     exporter.check(opset)
     stated = opset or exporter.lowest
+    if stated < MIN_OPSET:
+        drop_unread(model.graph)
     model.opset_import.add(domain="", version=stated)
     for domain, version in exporter.domains.items():
         model.opset_import.add(domain=domain, version=version)
-    model.ir_version = max(8, onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", stated)]))
+    model.ir_version = _ir_version(stated, ir_version)
     described = {STATE_KEY: describe_state(graph, suffix)} if graph.parameters else {}
     for key, value in {**described, **(metadata or {})}.items():
         model.metadata_props.add(key=key, value=value)
     return model
 
 
+def _ir_version(opset: int, wanted: int | None) -> int:
+    """The version of the file format to state. Raises ExportError when `wanted` is too low for the opset."""
+    least: int = onnx.helper.find_min_ir_version_for([onnx.helper.make_opsetid("", opset)])
+    if wanted is None:
+        return max(_IR_VERSION, least)
+    if not least <= wanted <= _LATEST_IR_VERSION:
+        raise ExportError(
+            f"export: ir_version={wanted}; expected {least}, which opset {opset} needs, to {_LATEST_IR_VERSION}, or "
+            f"None{location()}"
+        )
+    return wanted
+
+
 class _Exporter:
     """What is shared by a model's graph and the bodies nested in it."""
 
-    def __init__(self, main: onnx.GraphProto, allowed: int) -> None:
+    def __init__(self, main: onnx.GraphProto, opset: int | None, data: DataFile | None) -> None:
         self.main = main
         self.names = Names()
-        self.allowed = allowed
-        self.lowest = MIN_OPSET
+        self.data = data
+        self.allowed = opset or LATEST_OPSET
+        self.lowest = self.floor = min(self.allowed, MIN_OPSET)
         self.domains: dict[str, int] = {}
         self.offenders: list[tuple[Node, int]] = []
         self.large: dict[Node, str] = {}
         self.origins: dict[object, str] = {}
+
+    def array(self, array: Array, name: str) -> onnx.TensorProto:
+        return array_to_proto(array, name) if self.data is None else self.data.proto(array, name)
 
     def require(self, opset: int, node: Node) -> None:
         if opset > self.lowest:
@@ -113,7 +145,7 @@ def _export_main(exporter: _Exporter, graph: Graph, state: Mapping[str, Array], 
         exporter.require(lowest_opset_for_type(t.type), t.node)
         scope.values[t.node] = (name,)
         if t.node.is_parameter and name in state:
-            proto.initializer.append(_state_proto(t, name, state[name]))
+            proto.initializer.append(exporter.array(_state_array(t, name, state[name]), name))
         else:
             _value_info(proto.input, t, name)
     outputs = list(zip(graph.output_names, graph.outputs, strict=True))
@@ -127,7 +159,7 @@ def _export_main(exporter: _Exporter, graph: Graph, state: Mapping[str, Array], 
     scope.export(graph.nodes, outputs)
 
 
-def _state_proto(t: Tensor, name: str, value: Array) -> onnx.TensorProto:
+def _state_array(t: Tensor, name: str, value: Array) -> Array:
     array = np.asarray(value)
     expected = t.tensor_type
     if as_dtype(array.dtype) is not expected.dtype or array.shape != expected.shape:
@@ -136,7 +168,7 @@ def _state_proto(t: Tensor, name: str, value: Array) -> onnx.TensorProto:
             f"export: the state of {name!r} is {found}; expected {expected}{location()}. "
             "Pass the state of this very model."
         )
-    return array_to_proto(array, name)
+    return array
 
 
 def _value_info(field: Any, t: Tensor, name: str) -> None:
@@ -168,6 +200,7 @@ class _Scope:
         exporter, values = self.exporter, self.values
         op = spec_of(node)
         attributes = nondefault(node, op) if node.attrs else []
+        older = older_form(node, exporter.allowed)
         outputs = name_outputs(exporter.names, node, op, given, used)
         values[node] = outputs
         inputs = ["" if t is None else values[t.node][t.index] for t in node.inputs]
@@ -184,13 +217,18 @@ class _Scope:
             origin = exporter.origins[node.origin] = origin_text(node)
         if origin:
             proto.metadata_props.add(key=ORIGIN_KEY, value=origin)
+        if older is not None:
+            proto.op_type = older.op
+            del proto.input[older.inputs :]
+            proto.attribute.extend(attribute_to_proto(*attribute) for attribute in older.attributes)
+            return
         for key, value in attributes:
             kind = op.attributes[key].kind
             if kind == "GRAPH":
                 self._body(proto.attribute.add(name=key, type=onnx.AttributeProto.GRAPH).g, value, outer)
             else:
                 proto.attribute.append(attribute_to_proto(key, kind, value))
-        exporter.require(lowest_opset(node, op, attributes, len(outputs)), node)
+        exporter.require(lowest_opset(node, op, attributes, len(outputs), exporter.floor), node)
 
     def _constant(self, node: Node) -> str:
         """The initializer of a constant: in the body that reads it when small, in the model's graph when large."""
@@ -204,7 +242,7 @@ class _Scope:
         if value.array.nbytes > SMALL:
             home = self.exporter.main
             self.exporter.large[node] = name
-        home.initializer.append(array_to_proto(value.array, name))
+        home.initializer.append(self.exporter.array(value.array, name))
         return name
 
     def _body(self, proto: onnx.GraphProto, body: Graph, outer: Sequence[Tensor | None]) -> None:
