@@ -60,7 +60,10 @@ def _gather(c: Context) -> Values | None:
     data, indices = c.values(0), c.values(1)
     if data is None or indices is None or not _all_int(indices):
         return None
-    taken: Values = np.take(data, indices.astype(np.int64), axis=c.attrs["axis"])
+    axis, where = c.attrs["axis"], indices.astype(np.int64)
+    if ((where < -data.shape[axis]) | (where >= data.shape[axis])).any():
+        return None  # in a branch that is never taken
+    taken: Values = np.take(data, where, axis=axis)
     return taken if isinstance(taken, np.ndarray) else np.array(taken, dtype=object)
 
 
