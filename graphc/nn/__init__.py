@@ -110,6 +110,7 @@ from graphc.nn.functional import (
     tanhshrink,
     triplet_margin_loss,
 )
+from graphc.nn.graph_convolution import GATConv, GCNConv, GINConv
 from graphc.nn.linear import Linear
 from graphc.nn.loss import (
     BCELoss,
@@ -208,7 +209,10 @@ __all__ = [
     "ELU",
     "Embedding",
     "Flatten",
+    "GATConv",
+    "GCNConv",
     "GELU",
+    "GINConv",
     "GRU",
     "GaussianNLLLoss",
     "GroupNorm",
