@@ -44,8 +44,8 @@ def lower_for_cuda(graph: Graph) -> Graph:
       serve the next), it becomes its function body.
 
     What an element type is widened for, and pads, keep their bits or gain some (half precision computed in float32);
-    what is decomposed rounds as its parts do. Run it last: simplification undoes some of it. Random operators must have been made counter-based
-    (:func:`passes.randomness.counter_based`), or are left to the provider; so are Bernoulli's draws.
+    what is decomposed rounds as its parts do. Run it last: simplification undoes some of it. Random operators that were
+    not made counter-based (:func:`passes.randomness.counter_based`) draw the provider's own numbers, Bernoulli too.
     """
     lowered = rewrite(lower_batch_norm(inline(graph)), _ALWAYS)
     missing = len(gaps(lowered))
