@@ -16,7 +16,18 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, as_dtype
 from graphc.serial.names import Names
 
-__all__ = ["Iteration", "Result", "Run", "Slices", "State", "iteration_of", "run_loop", "run_scan", "run_unrolled"]
+__all__ = [
+    "Iteration",
+    "Result",
+    "Run",
+    "Slices",
+    "State",
+    "apply_scan",
+    "iteration_of",
+    "run_loop",
+    "run_scan",
+    "run_unrolled",
+]
 
 
 class State(NamedTuple):
@@ -125,18 +136,46 @@ def run_scan(it: Iteration, names: Names) -> tuple[Sequence[Tensor], Sequence[Te
         "body": Graph([*it.items, *closed.inner], closed.outputs, name="step"),
         "num_scan_inputs": len(it.slices),
         "captures": len(captured),
-        **_unless_zero("scan_input_axes", [s.axis for s in it.slices]),
         **_unless_zero("scan_input_directions", [s.backward for s in it.slices]),
-        **_unless_zero("scan_output_axes", [r.axis for r in it.results]),
         **_unless_zero("scan_output_directions", [r.backward for r in it.results]),
     }
     inputs = [*(s.first for s in it.states), *(s.whole for s in it.slices), *captured]
-    outputs = apply("Scan", inputs, attrs).outputs
+    outputs = apply_scan(inputs, attrs, [s.axis for s in it.slices], [r.axis for r in it.results])
     return outputs[: len(it.states)], outputs[len(it.states) :]
 
 
 def _unless_zero(key: str, values: Sequence[int]) -> dict[str, list[int]]:
     return {key: [int(v) for v in values]} if any(values) else {}
+
+
+def apply_scan(
+    inputs: Sequence[Tensor], attrs: Mapping[str, Any], read: Sequence[int], stacked: Sequence[int]
+) -> list[Tensor]:
+    """The outputs of a Scan that reads along the axes `read` and stacks along the axes `stacked`.
+
+    The Scan itself sees first axes, and Transposes move the others: where tensors have no elements, onnxruntime's Scan
+    divides by zero when it moves them.
+    """
+    begin = len(inputs) - attrs["captures"] - len(read)
+    wholes = inputs[begin : begin + len(read)]
+    ranks = [None if t.tensor_type.shape is None else t.ndim for t in wholes]
+    results = attrs["body"].outputs[-len(stacked) :] if stacked else ()
+    ranks += [None if t.tensor_type.shape is None else t.ndim + 1 for t in results]
+    if None in ranks:
+        axes = {**_unless_zero("scan_input_axes", read), **_unless_zero("scan_output_axes", stacked)}
+        return list(apply("Scan", inputs, {**attrs, **axes}).outputs)
+    moved = [_moved(t, axis, 0) for t, axis in zip(wholes, read, strict=True)]
+    made = apply("Scan", [*inputs[:begin], *moved, *inputs[begin + len(read) :]], attrs).outputs
+    last = len(made) - len(stacked)
+    return [*made[:last], *(_moved(t, 0, axis) for t, axis in zip(made[last:], stacked, strict=True))]
+
+
+def _moved(t: Tensor, source: int, target: int) -> Tensor:
+    """`t` with its axis `source` moved to `target`."""
+    order = list(range(t.ndim))
+    axis = order.pop(source)
+    order.insert(target % t.ndim, axis)
+    return t if order == list(range(t.ndim)) else F.transpose(t, order)
 
 
 def run_loop(it: Iteration, names: Names) -> tuple[Sequence[Tensor], Sequence[Tensor]]:

@@ -13,6 +13,7 @@ from graphc.ir.types import TensorType
 from passes.batching.engine import vectorize
 from passes.batching.registry import Call, Result, Unbatched, batching
 from passes.batching.shapes import dim_of, front, repeat, shift
+from passes.iteration import apply_scan
 
 
 @batching("If")
@@ -97,11 +98,12 @@ def _scan(call: Call) -> Sequence[Result]:
     flags = list(call.flags)
     batched = _settled(call, flags, slice(0, states), 0)
     wanted = [*flags[:states], *batched.flags[states:]]
-    made = call.apply(
-        *(call.batched(i) if flag else call.input(i) for i, flag in enumerate(flags)),
-        body=batched.graph(wanted),
-        scan_input_axes=_behind(call.attrs.get("scan_input_axes"), flags[states : states + scanned]),
-        scan_output_axes=_behind(call.attrs.get("scan_output_axes"), wanted[states:]),
+    attrs = {k: v for k, v in call.attrs.items() if k not in ("scan_input_axes", "scan_output_axes")}
+    made = apply_scan(
+        [call.batched(i) if flag else call.input(i) for i, flag in enumerate(flags)],
+        attrs | {"body": batched.graph(wanted)},
+        _behind(call.attrs.get("scan_input_axes"), flags[states : states + scanned]),
+        _behind(call.attrs.get("scan_output_axes"), wanted[states:]),
     )
     return [t if flag else Unbatched(t) for t, flag in zip(made, wanted, strict=True)]
 

@@ -81,6 +81,19 @@ def test_a_batch_of_size_zero() -> None:
     assert found.shape == (0, 8)
 
 
+@pytest.mark.parametrize(("batch", "width"), [(0, 3), (2, 0)])
+def test_a_batched_scan_without_elements_leaves_the_process_alive(batch: int, width: int) -> None:
+    """onnxruntime's Scan divides by zero when it reads tensors without elements along another axis than the first."""
+    xs = gc.input("xs", ("time", "width"))
+    many = gc.input("many", ("batch", "time", "width"))
+    last, sums = gc.scan(lambda total, x: (total + gc.sum(x), x * total), gc.constant(0.0), xs)
+    gradient = gc.grad(last + gc.sum(sums), xs)
+    batched = gc.graph(gc.vmap([last, sums, gradient], {xs: many}))
+    assert not any(n.attrs.get(k) for n in batched.nodes for k in ("scan_input_axes", "scan_output_axes"))
+    found = gc.evaluate(batched.outputs, {"many": np.zeros((batch, 4, width), np.float32)})
+    assert [a.shape for a in found] == [(batch,), (batch, 4, width), (batch, 4, width)]
+
+
 def test_names_and_lines_are_kept() -> None:
     x = gc.input("x", (3,))
     y = gc.exp(x).named("hidden") * 2.0
