@@ -15,7 +15,7 @@ from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import FUNCTION_DOMAIN, Tensor, Values
 from graphc.ir.origin import location
 from graphc.ir.schema import OpSpec, output_dtypes
-from graphc.ir.types import DType, TensorType, Type
+from graphc.ir.types import DType, TensorType, Type, as_dtype
 
 __all__ = ["Context", "Rule", "constant_values", "count_outputs", "infer", "output_count", "rule", "value_rule"]
 
@@ -161,6 +161,9 @@ def infer(
     return types, _values(_VALUE_RULES[spec.name], context, types)
 
 
+_SKIPPED = TensorType(as_dtype("float32"), None)
+"""The type of an output that nobody asked for, of an operator that graphc does not know."""
+
 _SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
@@ -171,6 +174,11 @@ def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ..
         from graphc.ir.call import result_types
 
         return result_types(context.attrs["body"], context.inputs)
+    if spec.domain:
+        from graphc.ir.foreign import SIGNATURE
+
+        if SIGNATURE in context.attrs:
+            return tuple(_SKIPPED if t is None else t for t in context.attrs[SIGNATURE].types)
     if found is None:
         return _fallback(context, dtypes)
     try:

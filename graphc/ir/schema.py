@@ -23,7 +23,7 @@ from graphc.ir.node import FUNCTION_DOMAIN, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
-__all__ = ["LATEST_OPSET", "OPSET", "AttrSpec", "OpSpec", "Parameter", "operator_names", "opset_of", "spec"]
+__all__ = ["LATEST_OPSET", "OPSET", "AttrSpec", "OpSpec", "Parameter", "kind_of", "operator_names", "opset_of", "spec"]
 
 OPSET = 23
 """The opset whose operators graphs are made of. Exports state a lower one where their operators allow it."""
@@ -137,10 +137,16 @@ def spec(name: str, domain: str = "") -> OpSpec:
     """The OpSpec of an operator. Raises OperatorError, with the nearest names, for an unknown one.
 
     Values that the bodies of If, Loop and Scan capture are trailing inputs here (`graphc/inference/controlflow.py`).
-    Any name is that of an operator of the domain `graphc.function` (`graphc/ir/call.py`).
+    Any name is that of an operator of the domain `graphc.function` (`graphc/ir/call.py`), and of domains that ONNX
+    does not define (`graphc/ir/foreign.py`).
     """
     if domain == FUNCTION_DOMAIN:
         return _call(name)
+    if domain:
+        from graphc.ir.foreign import foreign_spec, is_foreign
+
+        if is_foreign(domain):
+            return foreign_spec(name, domain)
     try:
         schema = onnx.defs.get_schema(name, opset_of(name) if domain == "" else onnx.defs.onnx_opset_version(), domain)
     except onnx.defs.SchemaError:
@@ -285,6 +291,31 @@ def _gradient(value: Any) -> Any:
     raise TypeError
 
 
+def _any(value: Any) -> Any:
+    """The value of an attribute of an unknown operator, of the kind that its Python type tells."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_any(v) for v in value)
+    if isinstance(value, (bool, int, np.integer, np.bool_)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return _float(value)
+    if isinstance(value, (str, bytes)):
+        return _string(value)
+    if isinstance(value, (onnx.TypeProto, TensorType, SequenceType, OptionalType)):
+        return _type(value)
+    if isinstance(value, (np.ndarray, Constant, onnx.TensorProto)):
+        return _tensor(value)
+    raise TypeError
+
+
+def kind_of(value: Any) -> str:
+    """The kind of a normalized value of kind `ANY`; an empty sequence is taken for one of integers."""
+    if isinstance(value, tuple):
+        return f"{kind_of(value[0])}S" if value else "INTS"
+    kinds = {int: "INT", float: "FLOAT", str: "STRING", Constant: "TENSOR"}
+    return kinds.get(type(value), "TYPE_PROTO")
+
+
 _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "INT": (_int, "an integer"),
     "FLOAT": (_float, "a number in the range of float32"),
@@ -298,6 +329,8 @@ _KINDS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "TENSORS": (_many(_tensor), "a sequence of arrays"),
     "GRAPHS": (_many(_graph), "a sequence of graphs"),
     "GRADIENT": (_gradient, "a gradient rule, 'stop' or 'recompute'"),
+    "ANY": (_any, "a number, a string, an array, a type, or a sequence of these"),
+    "SIGNATURE": (lambda value: value, "a Signature"),
 }
 
 
@@ -310,6 +343,9 @@ def normalize(kind: str, value: Any) -> Any:
 
 def key(kind: str, value: Any) -> object:
     """A hashable key of a normalized value that tells 0.0 from -0.0 and equates NaNs."""
+    if kind == "ANY":
+        kind = kind_of(value)
+        return kind, key(kind, value)
     if kind == "FLOAT":
         return value.hex()
     if kind == "FLOATS":

@@ -13,6 +13,7 @@ from graphc.errors import ExportError, StateError
 from graphc.ir.call import inline
 from graphc.ir.collector import collector_paused
 from graphc.ir.constant import SMALL, Array
+from graphc.ir.foreign import signature_of
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import location
@@ -211,7 +212,9 @@ class _Scope:
         proto = self.proto.node.add(op_type=node.op, name=name, input=inputs, output=outputs)
         if node.domain:
             proto.domain = node.domain
-            exporter.domains[node.domain] = max(op.since_version, exporter.domains.get(node.domain, 1))
+            signature = signature_of(node)
+            version = op.since_version if signature is None else signature.version
+            exporter.domains[node.domain] = max(version, exporter.domains.get(node.domain, 1))
         origin = exporter.origins.get(node.origin)
         if origin is None:
             origin = exporter.origins[node.origin] = origin_text(node)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from graphc.ir.foreign import signature_of
 from graphc.ir.node import Node, Tensor
 from graphc.ir.schema import VARIADIC, OpSpec
 
@@ -65,7 +66,11 @@ def name_outputs(
     base = ""
     result = []
     all_required = op.max_outputs == VARIADIC or bool(node.attrs.get("training_mode"))
+    signature = signature_of(node)
     for index in range(len(node.types)):
+        if signature is not None and signature.types[index] is None:
+            result.append("")
+            continue
         name = given.get((node, index))
         if name is None:
             if not all_required and index >= op.min_outputs and (node, index) not in used:

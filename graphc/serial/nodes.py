@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from graphc.ir import schema
+from graphc.ir.foreign import SIGNATURE
 from graphc.ir.node import Node, Tensor
 from graphc.ir.schema import OpSpec
 
@@ -18,14 +19,14 @@ def spec_of(node: Node) -> OpSpec:
 
 
 def nondefault(node: Node, op: OpSpec) -> list[tuple[str, Any]]:
-    """The attributes of a node that differ from their defaults, without graphc's own `captures`."""
+    """The attributes of a node that differ from their defaults, without graphc's own (`captures`, a signature)."""
     found = []
     for name, value in node.attrs.items():
         attr = op.attributes[name]
         default = attr.default
         if default is not None and value == default and schema.key(attr.kind, value) == schema.key(attr.kind, default):
             continue
-        if name != "captures" or node.domain:
+        if name != SIGNATURE and (name != "captures" or node.domain):
             found.append((name, value))
     return found
 

@@ -11,6 +11,7 @@ from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.dims import Dim
 from graphc.ir.origin import location
+from graphc.ir.schema import kind_of
 from graphc.ir.types import OptionalType, SequenceType, TensorType, Type
 from graphc.serial.external_data import ExternalData
 from graphc.serial.tensors import dense_from_sparse, dtype_of_code, read_tensor
@@ -98,6 +99,8 @@ _FIELDS = {
 
 def attribute_to_proto(name: str, kind: str, value: Any) -> onnx.AttributeProto:
     """The AttributeProto of a normalized attribute value (any kind but graphs)."""
+    if kind == "ANY":
+        kind = kind_of(value)
     if kind == "STRING":
         value = _encode(value)
     elif kind == "STRINGS":

@@ -85,7 +85,7 @@ _REASON = {name: reason for reason, names in _NO_GRADIENT.items() for name in na
 
 
 def vjp(*operators: str, selective: bool = False) -> Callable[[Rule], Rule]:
-    """Register the decorated rule for `operators`.
+    """Register the decorated rule for `operators`; those of other domains than ONNX's own as `"com.acme.Foo"`.
 
     A `selective` rule takes the keyword `wanted`: for each input, whether its cotangent is of use. Rules that compute
     all contributions in one place, such as the body of a loop, leave out what nobody needs.
@@ -128,7 +128,7 @@ def rule_of(node: Node) -> Rule | None:
 
         return rule_of_call(node)
     if node.domain != "":
-        return None
+        return rules().get(f"{node.domain}.{node.op}")
     return rules().get(node.op) or (vjp_of_body if has_body(node.op) else None)
 
 

@@ -131,7 +131,8 @@ def test_an_operator_with_several_required_outputs_gives_a_tuple() -> None:
         (lambda: gc.op.TopK(x, np.array([1]), outputs=3), r"TopK: outputs=3; it has 2 outputs"),
         (lambda: apply("Conv2d", (x,)), r"there is no operator 'Conv2d' up to ONNX opset 26 .*Did you mean Conv"),
         (lambda: apply("relu", (x,)), r"there is no operator 'relu' .*Did you mean Relu\?"),
-        (lambda: apply("Relu", (x,), domain="com.example"), r"there is no operator 'Relu'"),
+        (lambda: apply("Relu", (x,), domain="ai.onnx.ml"), r"there is no operator 'Relu'"),
+        (lambda: apply("Relu", (x,), domain="com.example"), r"Relu: the attribute 'graphc.signature' is required"),
         (lambda: apply("Upsample", (x,)), r"there is no operator 'Upsample'"),
     ],
 )
