@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from graphc.errors import FeedError
 from graphc.ir.constant import Array
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from runtimes.executor import DeviceInput, HostInput
+from runtimes.batches import Batch, FrameInputs, Shapes
 from runtimes.feeds import FeedChecker, Feeds, convert, refuse_nan
 
 __all__ = ["Dataset", "Rows", "cut", "permutation", "rows_per_batch"]
@@ -33,11 +33,16 @@ def rows_per_batch(size: int, batch_size: int | None) -> int:
     return batch_size or size
 
 
-def cut(size: int, batch: int, start: int, drop_last: bool) -> Iterator[slice]:
-    """The places of each batch of `batch` rows among `size`, from row `start` on.
+def cut(size: int, batch: int, start: int, drop_last: bool, steps: int = 1) -> Iterator[slice]:
+    """The places of each batch of `batch` rows among `size`, from row `start` on; of `steps` batches together as long
+    as so many full ones are left.
 
     The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
     """
+    many = steps * batch
+    while steps > 1 and size - start >= many:
+        yield slice(start, start + many)
+        start += many
     for first in range(start, size, batch):
         end = min(first + batch, size)
         if end - first < batch and drop_last and first:
@@ -76,9 +81,10 @@ class Dataset:
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{name!r} has {rows}" for name, rows in lengths.items())
             raise FeedError(f"the arrays of a data set need equally many rows; {found}{location()}")
-        self.size = next(iter(lengths.values()), 0)
+        self.size: int = next(iter(lengths.values()), 0)
         if not self.size:
             raise FeedError(f"the data set is empty: {_shapes(self.arrays)}; expected at least one row{location()}")
+        self._columns = [(name, array, array.dtype == self._dtypes[name].numpy) for name, array in self.arrays.items()]
 
     def shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
         """The shapes of the inputs for a batch of that many rows."""
@@ -89,23 +95,38 @@ class Dataset:
         return rows_per_batch(self.size, batch_size)
 
     def batches(
-        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
-    ) -> Iterator[tuple[int, Rows]]:
-        """`(number of rows, rows)` of each batch from row `start` on, `order` permuting the rows.
+        self,
+        batch_size: int | None,
+        *,
+        order: NDArray[np.int64] | None = None,
+        start: int = 0,
+        drop_last: bool = False,
+        steps: int = 1,
+    ) -> Generator[Batch, None, None]:
+        """The batches from row `start` on, `order` permuting the rows; for `steps` steps where there are so many.
 
         The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
         """
-        for rows in cut(self.size, self.rows_per_batch(batch_size), start, drop_last):
-            yield rows.stop - rows.start, rows if order is None else order[rows]
+        size = self.rows_per_batch(batch_size)
+        known: dict[int, Shapes] = {}
+        for place in cut(self.size, size, start, drop_last, steps):
+            rows = place.stop - place.start
+            shapes = known.get(rows)
+            if shapes is None:
+                shapes = known[rows] = self.shapes(rows)
+            yield _Chosen(self, place if order is None else order[place], rows, shapes, max(rows // size, 1))
 
-    def fill(self, inputs: Mapping[str, HostInput | DeviceInput], rows: Rows) -> None:
+    def fill(self, inputs: FrameInputs, rows: Rows) -> None:
         """Give the rows of a batch to the inputs of a frame."""
-        for name, array in self.arrays.items():
-            dtype = self._dtypes[name]
-            if isinstance(rows, np.ndarray) and array.dtype == dtype.numpy:
+        if isinstance(rows, slice):
+            for name, array in self.arrays.items():
+                inputs[name].feed(convert(f"data {name!r}", array[rows], self._dtypes[name]))
+            return
+        for name, array, fits in self._columns:
+            if fits:
                 array.take(rows, 0, inputs[name].buffer, "clip")  # mode "raise" would go through a copy
             else:
-                inputs[name].feed(convert(f"data {name!r}", array[rows], dtype))
+                inputs[name].feed(convert(f"data {name!r}", array[rows], self._dtypes[name]))
 
     def gather(self, rows: Rows) -> dict[str, Array]:
         """The rows of a batch as arrays of the inputs' dtypes, copied unless they are a slice of an array in memory."""
@@ -113,6 +134,22 @@ class Dataset:
             name: np.ascontiguousarray(convert(f"data {name!r}", array[rows], self._dtypes[name]))
             for name, array in self.arrays.items()
         }
+
+
+class _Chosen:
+    """A batch of rows of a data set."""
+
+    __slots__ = ("_chosen", "_data", "rows", "shapes", "steps")
+
+    def __init__(self, data: Dataset, chosen: Rows, rows: int, shapes: Shapes, steps: int) -> None:
+        self._data, self._chosen = data, chosen
+        self.rows, self.shapes, self.steps = rows, shapes, steps
+
+    def fill(self, inputs: FrameInputs) -> None:
+        self._data.fill(inputs, self._chosen)
+
+    def arrays(self) -> Mapping[str, Array]:
+        return self._data.gather(self._chosen)
 
 
 def _length(name: str, array: Any) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,26 @@ class Executor:
 
     Several executors may share one `DeviceState`: the training step advances what the evaluation reads.
 
+    Args:
+        graph: what to run.
+        session: the graph, loaded.
+        state: the state that runs read and advance.
+        fixed: values on the device of further parameters, which the graph does not update.
+
     Raises:
         StateError: the graph has a parameter that `state` lacks or holds with another type.
     """
 
-    def __init__(self, graph: Graph, session: Session, state: DeviceState) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        session: Session,
+        state: DeviceState,
+        fixed: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         for name, t in graph.parameters.items():
+            if name in fixed:
+                continue
             held = state.graph.parameters.get(name)
             if held is None or held.type != t.type:
                 found = "missing" if held is None else f"held as {held.type}"
@@ -50,9 +65,9 @@ class Executor:
         self.graph = graph
         self.session = session
         self.state = state
+        self.fixed = fixed
         self.check = FeedChecker(list(graph.feeds.values()))
         self._frames: OrderedDict[Shapes, Frame] = OrderedDict()
-        self._last: Frame | None = None
 
     def frame(self, shapes: Mapping[str, tuple[int, ...]]) -> Frame:
         """The frame for fed inputs of these shapes. Raises FeedError when the shapes do not fit the graph."""
@@ -64,12 +79,7 @@ class Executor:
                 self._frames.popitem(last=False)
         else:
             self._frames.move_to_end(key)
-        self._last = found
         return found
-
-    def last_feeds(self) -> dict[str, Array]:
-        """Copies of what the frame that was asked for last holds in its inputs, by name."""
-        return {} if self._last is None else {name: source.read() for name, source in self._last.inputs.items()}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once for arrays of the inputs' dtypes; the outputs by name, valid until the next run."""
@@ -99,17 +109,17 @@ class Frame:
             for (name, t), shape in zip(graph.feeds.items(), shapes, strict=True)
         }
         self._uploads = [source for source in self.inputs.values() if isinstance(source, DeviceInput)]
-        self._bind_state(graph)
+        self._bind_state(graph, executor.fixed)
         self._results: dict[str, Array] = {}
         self._dynamic: dict[str, int] = {}  # outputs that onnxruntime allocates, and their places in a binding
         for place, (name, t) in enumerate(zip(graph.output_names, graph.outputs, strict=True), len(graph.updates)):
             self._bind_result(name, t, sizes, place)
 
-    def _bind_state(self, graph: Graph) -> None:
+    def _bind_state(self, graph: Graph, fixed: Mapping[str, Any]) -> None:
         sides = self._state.sides
         for binding, now, then in zip(self._bindings, sides, reversed(sides), strict=True):
             for name in graph.parameters:
-                binding.bind_ortvalue_input(name, now[name])
+                binding.bind_ortvalue_input(name, fixed[name] if name in fixed else now[name])
             for t in graph.updates:
                 binding.bind_ortvalue_output(f"{t.name}{NEXT_SUFFIX}", then[str(t.name)])
 
@@ -165,10 +175,6 @@ class HostInput:
             self._bind()
         return self._buffer
 
-    def read(self) -> Array:
-        """A copy of what the next run reads."""
-        return self._source.copy()
-
     def feed(self, array: Array) -> None:
         """Let the next run read `array`, of the input's shape and dtype; it must not change before that run."""
         if array.nbytes >= _BORROW and array.flags.c_contiguous:
@@ -195,10 +201,6 @@ class DeviceInput:
         """The host memory that is copied before the next run, to be filled in place."""
         self._stale = True
         return self._buffer
-
-    def read(self) -> Array:
-        """A copy of what the next run reads."""
-        return self._buffer.copy() if self._stale else buffers.to_numpy(self._value).copy()
 
     def feed(self, array: Array) -> None:
         """Copy `array`, of the input's shape and dtype, to the device."""

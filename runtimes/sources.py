@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -14,12 +12,12 @@ from graphc.errors import FeedError
 from graphc.ir.constant import Array
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from runtimes.data import Dataset, Rows, cut, rows_per_batch
-from runtimes.executor import DeviceInput, HostInput
+from runtimes.batches import Batch, Loaded, grouped
+from runtimes.data import Dataset, cut, rows_per_batch
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.index_ranges import IndexRange, refuse_outside
 
-__all__ = ["Batch", "Data", "Items", "Source", "as_source", "prefetched"]
+__all__ = ["Data", "Items", "Source", "as_source"]
 
 
 class Items(Protocol):
@@ -38,58 +36,33 @@ Data: TypeAlias = "Feeds | Items | Iterable[Any] | Callable[[], Iterable[Any]]"
 """What a trainer takes batches from: arrays by input, items, or a stream of batches; see :func:`as_source`."""
 
 
-class Batch:
-    """Some rows for the inputs of a graph: `rows` of them, of the `shapes` of the inputs by name."""
-
-    __slots__ = ("_fill", "_load", "rows", "shapes")
-
-    def __init__(
-        self,
-        rows: int,
-        shapes: Mapping[str, tuple[int, ...]],
-        fill: Callable[[Mapping[str, HostInput | DeviceInput]], None],
-        load: Callable[[], Mapping[str, Array]],
-    ) -> None:
-        self.rows, self.shapes = rows, shapes
-        self._fill, self._load = fill, load
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, Array]) -> Batch:
-        """A batch of arrays that are at hand."""
-
-        def fill(inputs: Mapping[str, HostInput | DeviceInput]) -> None:
-            for name, array in arrays.items():
-                inputs[name].feed(array)
-
-        shapes = {name: array.shape for name, array in arrays.items()}
-        rows = next((shape[0] for shape in shapes.values() if shape), 1)
-        return cls(rows, shapes, fill, lambda: arrays)
-
-    def fill(self, inputs: Mapping[str, HostInput | DeviceInput]) -> None:
-        """Give the rows to the inputs of a frame for `shapes`."""
-        self._fill(inputs)
-
-    def loaded(self) -> Batch:
-        """The same batch with its arrays in memory."""
-        return Batch.of(self._load())
-
-
 class Source(Protocol):
     """Batches for the inputs of a graph, epoch after epoch.
 
     A position is counted in rows where `size`, the number of rows, is known; in batches where it is None.
     """
 
-    size: int | None
+    @property
+    def size(self) -> int | None:
+        """The number of rows."""
+        ...
 
     def rows_per_batch(self, batch_size: int | None) -> int:
         """By how much a batch moves the position. Raises FeedError unless `batch_size` is positive or None."""
         ...
 
     def batches(
-        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+        self,
+        batch_size: int | None,
+        *,
+        order: NDArray[np.int64] | None = None,
+        start: int = 0,
+        drop_last: bool = False,
+        steps: int = 1,
     ) -> Generator[Batch, None, None]:
-        """The batches of an epoch from position `start` on, `order` permuting the rows."""
+        """The batches of an epoch from position `start` on, `order` permuting the rows; for `steps` steps each where
+        there are so many full ones.
+        """
         ...
 
 
@@ -112,7 +85,9 @@ def as_source(
     Raises FeedError when it is none of these, or arrays do not fit the inputs.
     """
     if isinstance(data, Mapping):
-        return _Arrays(data, inputs, extra, check_nan, ranges)
+        arrays = Dataset(data, inputs, extra=extra, check_nan=check_nan)
+        refuse_outside(ranges, arrays.arrays)
+        return arrays
     named = _Named(inputs, extra, FeedChecker(inputs, check_nan=check_nan, ranges=ranges))
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return _Items(data, named)
@@ -122,37 +97,6 @@ def as_source(
         f"the data are {type(data).__name__}; expected arrays by input name, a data set with a length and items, or "
         f"something to iterate over{location()}"
     )
-
-
-class _Arrays:
-    """Arrays whose rows are the samples."""
-
-    def __init__(
-        self,
-        data: Feeds,
-        inputs: Sequence[Tensor],
-        extra: Sequence[str],
-        check_nan: bool,
-        ranges: Mapping[str, IndexRange],
-    ) -> None:
-        self._data = Dataset(data, inputs, extra=extra, check_nan=check_nan)
-        refuse_outside(ranges, self._data.arrays)
-        self.size: int | None = self._data.size
-        self.rows_per_batch = self._data.rows_per_batch
-
-    def batches(
-        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
-    ) -> Generator[Batch, None, None]:
-        data = self._data
-        shapes: dict[int, dict[str, tuple[int, ...]]] = {}
-        for rows, chosen in data.batches(batch_size, order=order, start=start, drop_last=drop_last):
-            if rows not in shapes:
-                shapes[rows] = data.shapes(rows)
-            yield self._batch(rows, shapes[rows], chosen)
-
-    def _batch(self, rows: int, shapes: Mapping[str, tuple[int, ...]], chosen: Rows) -> Batch:
-        data = self._data
-        return Batch(rows, shapes, lambda inputs: data.fill(inputs, chosen), lambda: data.gather(chosen))
 
 
 class _Named:
@@ -173,10 +117,10 @@ class _Named:
             raise FeedError(f"{what} has {len(values)} values; expected {len(self._names)}, for {names}{location()}")
         return dict(zip(self._names, values, strict=True))
 
-    def batch(self, values: Mapping[Any, Any]) -> Batch:
+    def batch(self, values: Mapping[Any, Any]) -> Loaded:
         """A checked batch of arrays."""
         arrays, _ = self._check({key: np.asarray(value) for key, value in values.items()})
-        return Batch.of(arrays)
+        return Loaded(arrays)
 
 
 class _Items:
@@ -193,13 +137,19 @@ class _Items:
         return rows_per_batch(self._count, batch_size)
 
     def batches(
-        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+        self,
+        batch_size: int | None,
+        *,
+        order: NDArray[np.int64] | None = None,
+        start: int = 0,
+        drop_last: bool = False,
+        steps: int = 1,
     ) -> Generator[Batch, None, None]:
         positions = range(self._count) if order is None else order.tolist()
-        for rows in cut(self._count, self.rows_per_batch(batch_size), start, drop_last):
-            yield self._batch(list(positions[rows]))
+        cuts = cut(self._count, self.rows_per_batch(batch_size), start, drop_last)
+        yield from grouped((self._batch(list(positions[rows])) for rows in cuts), steps)
 
-    def _batch(self, chosen: list[int]) -> Batch:
+    def _batch(self, chosen: list[int]) -> Loaded:
         rows = [self._named(f"item {i} of the data set", self._items[i]) for i in chosen]
         columns: dict[Any, Array] = {}
         for key in rows[0]:
@@ -230,7 +180,13 @@ class _Stream:
         return 1
 
     def batches(
-        self, batch_size: int | None, *, order: NDArray[np.int64] | None = None, start: int = 0, drop_last: bool = False
+        self,
+        batch_size: int | None,
+        *,
+        order: NDArray[np.int64] | None = None,
+        start: int = 0,
+        drop_last: bool = False,
+        steps: int = 1,
     ) -> Generator[Batch, None, None]:
         if self._used_up:
             raise FeedError(
@@ -240,48 +196,9 @@ class _Stream:
         made = self._stream() if callable(self._stream) else self._stream
         iterator = iter(made)
         self._used_up = iterator is self._stream
+        yield from grouped(self._from(iterator, start), steps)
+
+    def _from(self, iterator: Iterator[Any], start: int) -> Iterator[Loaded]:
         for position, value in enumerate(iterator):
             if position >= start:
                 yield self._named.batch(self._named(f"batch {position} of the stream", value))
-
-
-_END = object()
-
-
-def prefetched(batches: Generator[Batch, None, None], depth: int) -> Generator[Batch, None, None]:
-    """The same batches, loaded up to `depth` ahead of time in a background thread.
-
-    What the source raises is raised here, after the batches before it. The thread ends when the iterator is closed.
-    """
-    ready: queue.Queue[Any] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def put(item: Any) -> bool:
-        while not stop.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def work() -> None:
-        try:
-            for batch in batches:
-                if not put(batch.loaded()):
-                    return
-        except BaseException as error:
-            put(error)
-        else:
-            put(_END)
-
-    thread = threading.Thread(target=work, name="graphc-prefetch", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not _END:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stop.set()
-        thread.join()

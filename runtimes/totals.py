@@ -50,8 +50,12 @@ class Totals:
         self._sums: dict[str, Any] = {}
         self._rows = 0
 
-    def add(self, results: Mapping[str, Array], rows: int) -> None:
-        """Count a batch."""
+    def add(self, results: Mapping[str, Array], rows: int, steps: int = 1) -> None:
+        """Count a batch of `rows` rows, or those of several steps, whose outputs are stacked."""
+        if steps > 1:
+            for position in range(steps):
+                self.add({name: values[position] for name, values in results.items()}, rows // steps)
+            return
         for name, value in results.items():
             wide = np.float64(value) if name in self._parts else float(value) * rows
             self._sums[name] = wide if name not in self._sums else self._sums[name] + wide

@@ -32,11 +32,11 @@ class Sink(dict):
 def served(data, *arguments, **options):
     """The batches as lists of labels, having checked that x and y stay together."""
     batches = []
-    for rows, chosen in data.batches(*arguments, **options):
-        sink = Sink(data, rows)
-        data.fill(sink, chosen)
+    for batch in data.batches(*arguments, **options):
+        sink = Sink(data, batch.rows)
+        batch.fill(sink)
         x, y = sink["x"].buffer, sink["y"].buffer
-        assert len(x) == len(y) == rows
+        assert len(x) == len(y) == batch.rows
         assert (x.dtype, y.dtype) == (np.float32, np.int64)
         np.testing.assert_array_equal(x[:, 0], 2 * y)
         batches.append(y.tolist())
@@ -99,12 +99,12 @@ def test_values_of_a_memory_map_that_do_not_fit_are_refused_in_their_batch(order
     np.save(tmp_path / "x.npy", np.array([5, 300]))
     narrow = gc.input("x", ("batch",), "int8")
     data = Dataset({"x": np.load(tmp_path / "x.npy", mmap_mode="r")}, [narrow])
-    first, second = (chosen for _, chosen in data.batches(1, order=order))
+    first, second = data.batches(1, order=order)
     sink = Sink(data, 1)
-    data.fill(sink, first)
+    first.fill(sink)
     assert sink["x"].buffer.tolist() == [5]
     with pytest.raises(gc.FeedError, match="data 'x' is int64 with values that int8 cannot hold"):
-        data.fill(sink, second)
+        second.fill(sink)
 
 
 def test_other_dtypes_are_converted_once():

@@ -1,0 +1,99 @@
+"""Steps of training, one or several in a call of onnxruntime, made on whatever form their batch has."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from graphc.ir.constant import Array
+from graphc.ir.graph import Graph
+from passes.multi_step import multi_step
+from passes.resident import ROWS, read_rows
+from passes.train_step import LEARNING_RATE, LOSS
+from runtimes.batches import Batch, Shapes
+from runtimes.executor import Executor
+from runtimes.learning_rate import LearningRate
+from runtimes.resident import ResidentData
+from runtimes.session import Session
+
+__all__ = ["Stepper"]
+
+
+class Stepper:
+    """Runs a training step on batches.
+
+    The graph for several steps, and the one that reads data on the device, are made when a batch needs them, and kept.
+
+    Attributes:
+        loss: the loss of the step that was run last, of the last of several. last_finite: the last that was finite.
+
+    Args:
+        executor: the executor of the step.
+        rate: the learning rate of each step.
+        load: makes the session of a graph.
+    """
+
+    def __init__(self, executor: Executor, rate: LearningRate, load: Callable[[Graph], Session]) -> None:
+        self.loss = math.nan
+        self.last_finite: float | None = None
+        self._executor = executor
+        self._rate = rate
+        self._load = load
+        self._data: ResidentData | None = None
+        self._graphs: dict[object, tuple[Graph, Session]] = {}
+        self._executors: dict[tuple[int, bool], Executor] = {}
+        self._shapes: Shapes | None = None
+
+    @contextlib.contextmanager
+    def reading(self, data: ResidentData | None) -> Iterator[None]:
+        """Take the rows of batches that are fed as positions from `data`, inside the `with` block."""
+        self._data = data
+        self._shapes = None
+        try:
+            yield
+        finally:
+            self._data = None
+            self._executors = {key: executor for key, executor in self._executors.items() if not key[1]}
+
+    def run(self, batch: Batch, done: int) -> Mapping[str, Array] | None:
+        """Make the steps of `batch`, after `done` others: the outputs, those of several steps stacked.
+
+        None when a loss is not finite; then the state is as it was before.
+        """
+        if batch.shapes is not self._shapes:
+            self._prepare(batch)
+        steps, rate = batch.steps, self._rate
+        batch.fill(self._frame.inputs)
+        self._rates.buffer[...] = rate(done) if steps == 1 else [rate(done + step) for step in range(steps)]
+        results = self._frame.run()
+        losses = results[LOSS]
+        self.loss = float(losses if steps == 1 else losses[-1])
+        if math.isfinite(self.loss) and (steps == 1 or np.isfinite(losses).all()):
+            self.last_finite = self.loss
+            return results
+        self._executor.undo()
+        return None
+
+    def _prepare(self, batch: Batch) -> None:
+        """Take the frame for batches of this shape."""
+        key = (batch.steps, ROWS in batch.shapes)
+        executor = self._executors.get(key)
+        if executor is None:
+            executor = self._executors[key] = self._make(*key)
+        self._frame = executor.frame({**batch.shapes, LEARNING_RATE: () if batch.steps == 1 else (batch.steps,)})
+        self._rates = self._frame.inputs[LEARNING_RATE]
+        self._shapes = batch.shapes
+
+    def _make(self, steps: int, resident: bool) -> Executor:
+        if steps == 1 and not resident:
+            return self._executor
+        data = self._data if resident else None
+        key = (steps, data and tuple(data.shapes.items()))
+        if key not in self._graphs:
+            graph = self._executor.graph if data is None else read_rows(self._executor.graph, data.shapes)
+            graph = graph if steps == 1 else multi_step(graph, steps)
+            self._graphs[key] = graph, self._load(graph)
+        return Executor(*self._graphs[key], self._executor.state, {} if data is None else data.values)
