@@ -169,7 +169,13 @@ from graphc.nn.pooling import (
 )
 from graphc.nn.recurrent import GRU, LSTM, RNN
 from graphc.nn.resampling import PixelShuffle, PixelUnshuffle, Upsample
-from graphc.nn.transformer import TransformerDecoderLayer, TransformerEncoder, TransformerEncoderLayer
+from graphc.nn.transformer import (
+    Transformer,
+    TransformerDecoder,
+    TransformerDecoderLayer,
+    TransformerEncoder,
+    TransformerEncoderLayer,
+)
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -270,6 +276,8 @@ __all__ = [
     "Softsign",
     "Tanh",
     "Tanhshrink",
+    "Transformer",
+    "TransformerDecoder",
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",

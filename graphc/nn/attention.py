@@ -103,6 +103,7 @@ class MultiheadAttention(Module):
         rotary: rotate queries and keys by their positions, with this base, such as 10000.0 (Su et al. 2021); not in
             PyTorch. None for no rotation.
         dtype: that of the parameters and of the inputs.
+        weight_init: an initializer for the output projection; by default that of :class:`Linear`.
         name: see :mod:`graphc.nn.module`.
 
     Raises:
@@ -128,6 +129,7 @@ class MultiheadAttention(Module):
         batch_first: bool = False,
         rotary: float | None = None,
         dtype: object = "float32",
+        weight_init: object = None,
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
@@ -156,7 +158,11 @@ class MultiheadAttention(Module):
         if bias:
             self.parameter("in_proj_bias", (3 * embed_dim,), init.Zeros(), dtype=self.dtype)
         self.out_proj = Linear(
-            embed_dim, embed_dim, bias=bias, dtype=self.dtype, bias_init=init.Zeros() if bias else None
+            *(embed_dim, embed_dim),
+            bias=bias,
+            dtype=self.dtype,
+            weight_init=weight_init,
+            bias_init=init.Zeros() if bias else None,
         )
 
     def forward(

@@ -4,6 +4,9 @@ A module holds options, submodules and, once their sizes are known, parameters a
 parameters live in a state dictionary, never in a module. Training and inference are two forms of one graph, made by
 passes, so a module has no mode: there is no `train()` and no `eval()`.
 
+A parameter that is assigned to another module is tied: both use it, it is trained and exported once, under the name of
+the module that made it: `self.head.weight = self.embedding.weight`.
+
 **Names** are PyTorch's: the attribute path, `"encoder.0.weight"`. They are fixed when the outermost module is first
 called. Where a module is reachable by several paths, or is called on its own before its parent, the first path wins.
 `name="head"` replaces the module's own part of the path, or prefixes the names of an outermost module. An outermost
@@ -147,18 +150,21 @@ class Module:
         ShapeError when sizes are still to be inferred from an input.
         """
         prefix = (self._name or "") if self._path is None else self._path
+        modules = list(self.named_modules())
+        unqualified = {
+            made: _join(_join(prefix, path), name) for path, m in modules for name, made in m._unqualified.items()
+        }
         found: set[Tensor] = set()
-        for path, module in self.named_modules():
+        for path, module in modules:
             if not module._built and type(module).build is not Module.build:
                 raise ShapeError(
                     f"{type(self).__name__}: the parameters of {type(module).__name__} {_join(prefix, path)!r} have no "
                     f"sizes yet{location()}. Call the module on an input first, or state its input sizes."
                 )
-            for name, value in vars(module).items():
+            for value in vars(module).values():
                 if isinstance(value, Tensor) and value.node.is_parameter and value not in found:
                     found.add(value)
-                    local = _join(_join(prefix, path), name)
-                    yield local if name in module._unqualified else str(value.name), value
+                    yield unqualified.get(value, str(value.name)), value
 
     def parameters(self) -> Iterator[Tensor]:
         """The tensors of :meth:`named_parameters`."""

@@ -105,3 +105,40 @@ def test_decoder_layers_equal_pytorchs() -> None:
     expected = theirs(variables["x"], variables["memory"], tgt_mask=mask)
     output = ours(gc.input("x", ("t", "n", 8)), gc.input("memory", ("s", "n", 8)), tgt_is_causal=True)
     _same_gradients(output, {"output": expected, "inputs": variables}, arrays, theirs, "d")
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # PyTorch's, on its speed
+@pytest.mark.parametrize(("norm_first", "batch_first", "bias"), [(False, False, True), (True, True, False)])
+def test_transformers_equal_pytorchs(norm_first: bool, batch_first: bool, bias: bool) -> None:
+    options = {"dim_feedforward": 12, "dropout": 0.0, "norm_first": norm_first, "batch_first": batch_first}
+    theirs = torch.nn.Transformer(8, 2, 2, 3, bias=bias, **options)
+    ours = nn.Transformer(8, 2, 2, 3, bias=bias, **options, name="t")
+    arrays = {n: RNG.standard_normal((3, t, 8)).astype(np.float32) for n, t in (("src", 6), ("tgt", 5))}
+    symbols = [gc.input("src", ("n", "s", 8)), gc.input("tgt", ("n", "t", 8))]
+    if not batch_first:
+        arrays = {n: a.swapaxes(0, 1) for n, a in arrays.items()}
+        symbols = [gc.input("src", ("s", "n", 8)), gc.input("tgt", ("t", "n", 8))]
+    variables = {n: torch.tensor(a, requires_grad=True) for n, a in arrays.items()}
+    padding = np.zeros((3, 6), bool)
+    padding[1, 4:] = True
+    masks = {"src_key_padding_mask": padding, "memory_key_padding_mask": padding}
+    expected = theirs(
+        *variables.values(),
+        tgt_mask=torch.triu(torch.ones(5, 5, dtype=torch.bool), 1),
+        **{n: torch.tensor(a) for n, a in masks.items()},
+    )
+    output = ours(*symbols, tgt_is_causal=True, **masks)
+    assert ours.state_names() == [f"t.{name}" for name in theirs.state_dict()]
+    _same_gradients(output, {"output": expected, "inputs": variables}, arrays, theirs, "t")
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")  # PyTorch's, on its speed
+def test_transformers_begin_as_pytorchs() -> None:
+    torch.manual_seed(0)
+    theirs = torch.nn.Transformer(64, 4, 1, 1, 96)
+    model, x = nn.Transformer(64, 4, 1, 1, 96), gc.input("x", ("t", "n", 64))
+    model(x, x)
+    ours = nn.init.initialize(model.parameters())
+    for name, parameter in theirs.named_parameters():
+        expected = parameter.detach().numpy()
+        assert ours[name].std() == pytest.approx(expected.std(), rel=0.25 if expected.ndim == 1 else 0.03, abs=1e-7)
