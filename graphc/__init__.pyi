@@ -193,7 +193,7 @@ from runtimes.checkpoints import resume as resume
 from runtimes.evaluate import compile as compile
 from runtimes.evaluate import evaluate as evaluate
 from runtimes.export import export as export
-from runtimes.export import export_step as export_step
+from runtimes.export_step import export_step as export_step
 from runtimes.loggers import CSVLog as CSVLog
 from runtimes.loggers import JSONLog as JSONLog
 from runtimes.loggers import LearningCurves as LearningCurves

@@ -13,7 +13,8 @@ from graphc import nn
 from graphc.errors import ExportError, UnavailableError, VerificationError
 from graphc.ir.constant import Array
 from graphc.ir.node import Tensor
-from runtimes.export import export, export_step
+from runtimes.export import export
+from runtimes.export_step import export_step
 from runtimes.session import Device, Session
 from runtimes.state import load_state
 from runtimes.trainer import Trainer

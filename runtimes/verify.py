@@ -3,66 +3,216 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from graphc.errors import VerificationError
-from graphc.ir import dims
+from graphc.ir import dims, schema
+from graphc.ir.build import leaf
 from graphc.ir.constant import Array
-from graphc.ir.graph import Graph
-from graphc.ir.types import TensorType, as_dtype
+from graphc.ir.graph import Graph, substitute
+from graphc.ir.graph import graph as closed
+from graphc.ir.node import INPUT, Node, Tensor
+from graphc.ir.origin import location
+from graphc.ir.types import DType, SequenceType, TensorType, Type, as_dtype
 from graphc.serial.export import to_model
+from passes.cost import cost
+from runtimes import buffers
 from runtimes.reference import ReferenceSession
-from runtimes.session import Session
+from runtimes.session import RuntimeOptions, Session
 
-__all__ = ["TOLERANCES", "random_feeds", "verify_file"]
+__all__ = ["TOLERANCES", "difference", "random_feeds", "verify_file"]
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """How far an output may be off, relative to its largest element, by dtype; integers and booleans must be equal."""
 
+_CONVERTED = {"float16": 5e-2, "bfloat16": 2e-1}
+"""How far the outputs of a file may be off that computes in another precision than its graph."""
+
 _SIZES = (2, 5)
+_OTHER_SIZES = (0, 32, 224)
+"""What other dimensions than the batch are tried with, until the file runs; 0 stands for sizes near the batch's."""
+_AFFORDABLE = 2e9
+"""The operations up to which ONNX's reference evaluator is asked: some seconds."""
+_LARGE = 1 << 20
+"""Bytes of constants that are fed to what evaluates the graph, as copies in a model would take their memory again."""
 
 
-def verify_file(path: str | os.PathLike[str], graph: Graph, state: Mapping[str, Array]) -> None:
-    """Compare an ONNX file in onnxruntime on the CPU with the reference evaluation of `graph`, for two batch sizes.
+def verify_file(
+    path: str | os.PathLike[str],
+    graph: Graph,
+    state: Mapping[str, Array],
+    *,
+    dtype: DType | None = None,
+    feeds: Mapping[str, Array] | None = None,
+) -> None:
+    """Compare an ONNX file in onnxruntime on the CPU with an evaluation of `graph`, for two batch sizes.
 
-    Raises VerificationError, which names the output and how far it is off.
+    The graph is evaluated as it is by ONNX's reference evaluator; by onnxruntime without its optimizations where that
+    would take long (more than 2e9 operations), or where the graph has operators of other domains. Symbolic sizes other
+    than the first of an input are small, or the first of 32 and 224 with which the file runs. Of outputs that depend on
+    random operators, the type and the shape are compared.
+
+    Args:
+        path: the file; its inputs and outputs bear the names of the graph's.
+        graph: what it must compute.
+        state: the values of the parameters of `graph`.
+        dtype: the floating-point type that the file computes in, where it is another than the graph's.
+        feeds: the inputs to compare for, in place of random ones.
+
+    Raises:
+        VerificationError: an output is off (it is named, and how far), or the file does not run on random inputs.
+        UnavailableError: onnxruntime is not installed, or lacks a kernel for an operator of the file.
     """
-    session = Session(path)
-    reference = ReferenceSession(to_model(graph))
-    for size in _SIZES:
-        feeds = random_feeds(graph, size)
-        expected = reference.run({**feeds, **{name: state[name] for name in graph.parameters}})
-        for name, found, value in zip(graph.output_names, session.run(feeds), expected, strict=True):
-            problem = _difference(found, value)
+    runs = list(_runs(path, graph, feeds))
+    evaluate = _Evaluation(graph, state)
+    tolerance = TOLERANCES if dtype is None else {**TOLERANCES, **dict.fromkeys(TOLERANCES, _CONVERTED[dtype.name])}
+    random = _random_outputs(graph)
+    for given, results in runs:
+        for name, t, found, value in zip(graph.output_names, graph.outputs, results, evaluate(given), strict=True):
+            problem = difference(found, value, tolerance, exact=dtype is None, only_type=t in random)
             if problem:
-                shapes = ", ".join(f"{feed}: {array.shape}" for feed, array in feeds.items())
-                raise VerificationError(f"{graph.name}: output {name!r} of the exported file {problem} (for {shapes})")
+                shapes = ", ".join(f"{feed}: {np.shape(array)}" for feed, array in given.items())
+                raise VerificationError(
+                    f"{graph.name}: output {name!r} of the exported file {problem} (for {shapes}){location()}"
+                )
 
 
-def random_feeds(graph: Graph, size: int, seed: int = 0) -> dict[str, Array]:
-    """Random arrays for the fed inputs: normal floats, 0 and 1 for other dtypes; symbols are `size` or a bit more."""
+def _runs(
+    path: str | os.PathLike[str], graph: Graph, feeds: Mapping[str, Array] | None
+) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    """Feeds, and what the file makes of them. The session is gone afterwards: large files are mapped once at a time."""
+    errors = buffers.onnxruntime().capi.onnxruntime_pybind11_state
+    session = Session(path)
+    if feeds is not None:
+        given = {name: np.asarray(feeds[name], t.dtype.numpy) for name, t in graph.feeds.items()}
+        yield given, session.run(_as_file_wants(session, given))
+        return
+    for size in _SIZES:
+        reasons = []
+        for other in _OTHER_SIZES:
+            try:
+                given = random_feeds(graph, size, other=other or None)
+                results = session.run(_as_file_wants(session, given))
+            except (errors.Fail, errors.RuntimeException, errors.InvalidArgument, VerificationError) as error:
+                reasons.append(str(error).splitlines()[0])
+                continue
+            yield given, results
+            break
+        else:
+            raise VerificationError(
+                f"{graph.name}: the exported file does not run on random inputs: {reasons[0]}{location()}. "
+                "Pass verify={name: array, ...} with inputs that suit the model, or verify=False."
+            )
+
+
+def _as_file_wants(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The feeds that the file still has, in its element types."""
+    types = {i.name: i.type for i in session.raw.get_inputs()}
+    low = {"tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16"}
+    return {
+        name: value.astype(as_dtype(low[types[name]]).numpy) if types[name] in low else value
+        for name, value in given.items()
+        if name in types
+    }
+
+
+class _Evaluation:
+    """The graph as it is, ready to be evaluated. Its large constants are fed, as its state is."""
+
+    def __init__(self, graph: Graph, state: Mapping[str, Array]) -> None:
+        large = [n for n in graph.nodes if n.is_constant and n.attrs["value"].array.nbytes >= _LARGE and not n.is_call]
+        stand_ins = {n.out(): leaf(INPUT, f"graphc constant {i}", n.out().type, {}) for i, n in enumerate(large)}
+        self._fed = {str(t.name): c.node.attrs["value"].array for c, t in stand_ins.items()}
+        self._fed |= {name: state[name] for name in graph.parameters}
+        results = dict(zip(graph.output_names, substitute(graph.outputs, stand_ins), strict=True))
+        model = to_model(closed(results, [*graph.inputs, *stand_ins.values()], name=graph.name))
+        foreign = any(n.domain for n in graph.nodes if not n.is_leaf)
+        dear = foreign or cost(graph).flops > _AFFORDABLE
+        self._session = Session(model, options=RuntimeOptions(optimization="disabled")) if dear else None
+        self._reference = None if dear else ReferenceSession(model)
+
+    def __call__(self, feeds: Mapping[str, Any]) -> list[Any]:
+        session = self._session or self._reference
+        assert session is not None
+        return session.run({**feeds, **self._fed})
+
+
+def random_feeds(graph: Graph, size: int, seed: int = 0, other: int | None = None) -> dict[str, Any]:
+    """Random arrays for the fed inputs: normal floats, 0 and 1 for other dtypes, letters for strings.
+
+    Symbols are `size` or a bit more; those that are the first dimension of no input are `other`, if given.
+    """
     rng = np.random.default_rng(seed)
-    kinds = {name: t.tensor_type for name, t in graph.feeds.items()}
+    kinds = {name: _element(t.type) for name, t in graph.feeds.items()}
     names = sorted(dims.symbols(d for kind in kinds.values() for d in kind.shape or ()))
-    sizes = {name: size + i for i, name in enumerate(names)}
-    return {name: _random(kind, sizes, rng) for name, kind in kinds.items()}
+    first = dims.symbols(kind.shape[0] for kind in kinds.values() if kind.shape)
+    sizes = {name: size + i if other is None or name in first else other for i, name in enumerate(names)}
+    return {
+        name: [_random(kinds[name], sizes, rng) for _ in range(2)]
+        if isinstance(t.type, SequenceType)
+        else _random(kinds[name], sizes, rng)
+        for name, t in graph.feeds.items()
+    }
+
+
+def _element(t: Type) -> TensorType:
+    while not isinstance(t, TensorType):
+        t = t.element
+    return t
 
 
 def _random(kind: TensorType, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
     shape = [int(str(dims.evaluate(d, sizes))) for d in kind.shape or ()]
+    if any(d < 0 for d in shape):
+        raise VerificationError(f"the dimensions {kind} of an input are {shape} for {dict(sizes)}")
     if kind.dtype.is_float:
         return rng.standard_normal(shape).astype(kind.dtype.numpy)
-    return rng.integers(0, 2, shape).astype(kind.dtype.numpy)
+    drawn = rng.integers(0, 2, shape)
+    return np.array(["a", "b"], object)[drawn] if kind.dtype.kind == "s" else drawn.astype(kind.dtype.numpy)
 
 
-def _difference(found: Array, expected: Array) -> str | None:
+def _random_outputs(graph: Graph) -> set[Tensor]:
+    """The outputs that depend on random operators."""
+    tainted: set[Node] = set()
+    for node in graph.nodes:
+        if _is_random(node) or any(t is not None and t.node in tainted for t in node.inputs):
+            tainted.add(node)
+    return {t for t in graph.outputs if t.node in tainted}
+
+
+def _is_random(node: Node) -> bool:
+    if node.is_leaf or node.domain:
+        return False
+    bodies = [value for value in node.attrs.values() if isinstance(value, Graph)]
+    return not schema.spec(node.op).deterministic or any(_is_random(n) for body in bodies for n in body.nodes)
+
+
+def difference(
+    found: Any,
+    expected: Any,
+    tolerances: Mapping[str, float] = TOLERANCES,
+    *,
+    exact: bool = True,
+    only_type: bool = False,
+) -> str | None:
+    """What is wrong with the value `found`, as the end of a sentence; None when it is `expected`, within tolerance.
+
+    `exact` is whether integers and booleans must be equal (those of 8 bits may be off by one, as results of rounding);
+    with `only_type`, the dtype and the shape are compared only. Sequences are lists, empty optionals None.
+    """
+    if isinstance(found, list) or isinstance(expected, list) or found is None or expected is None:
+        return _difference_of_lists(found, expected, tolerances, exact=exact, only_type=only_type)
     if found.shape != expected.shape or found.dtype != expected.dtype:
         return f"is {found.dtype}{list(found.shape)}; expected {expected.dtype}{list(expected.shape)}"
-    tolerance = TOLERANCES.get(as_dtype(found.dtype).name, 0.0)
+    if only_type:
+        return None
+    dtype = as_dtype(found.dtype)
+    tolerance = tolerances.get(dtype.name, 0.0)
     if not tolerance:
-        return None if np.array_equal(found, expected) else f"differs in {int((found != expected).sum())} elements"
+        return _difference_of_integers(found, expected, dtype) if exact else None
     a, b = found.astype(np.float64), expected.astype(np.float64)
     if not np.array_equal(np.isfinite(a), np.isfinite(b)):
         return "is finite elsewhere than the graph's"
@@ -70,3 +220,24 @@ def _difference(found: Array, expected: Array) -> str | None:
     if error > tolerance * max(scale, 1.0):
         return f"is off by {error:.3g} where the largest element is {scale:.3g}; tolerance {tolerance:g}"
     return None
+
+
+def _difference_of_integers(found: Array, expected: Array, dtype: DType) -> str | None:
+    if dtype.name in ("int8", "uint8"):
+        wrong = int((np.abs(found.astype(np.int64) - expected.astype(np.int64)) > 1).sum())
+    else:
+        wrong = int(np.asarray(found != expected).sum())
+    return f"differs in {wrong} elements" if wrong else None
+
+
+def _difference_of_lists(found: Any, expected: Any, tolerances: Mapping[str, float], **options: bool) -> str | None:
+    if not isinstance(found, list) or not isinstance(expected, list):
+        return None if found is expected else f"is {_kind(found)}; expected {_kind(expected)}"
+    if len(found) != len(expected):
+        return f"has {len(found)} elements; expected {len(expected)}"
+    problems = (difference(a, b, tolerances, **options) for a, b in zip(found, expected, strict=True))
+    return next((problem for problem in problems if problem), None)
+
+
+def _kind(value: Any) -> str:
+    return "empty" if value is None else "a sequence" if isinstance(value, list) else "a tensor"

@@ -12,7 +12,19 @@ from graphc.errors import ModelImportError
 from graphc.ir.graph import Graph
 from graphc.ir.origin import location
 
-__all__ = ["NEXT_SUFFIX", "ORIGIN_KEY", "STATE_KEY", "State", "copy_name", "describe_state", "read_state"]
+__all__ = [
+    "BATCH_KEY",
+    "HYPER_KEY",
+    "NEXT_SUFFIX",
+    "ORIGIN_KEY",
+    "STATE_KEY",
+    "SUFFIX_KEY",
+    "VERSION_KEY",
+    "State",
+    "copy_name",
+    "describe_state",
+    "read_state",
+]
 
 NEXT_SUFFIX = ".next"
 """The state `name` comes back as the output `name` + this suffix."""
@@ -23,6 +35,18 @@ ORIGIN_KEY = "graphc.origin"
 STATE_KEY = "graphc.state"
 """The key of a model's `metadata_props` that says which values are parameters and which outputs are their next values:
 JSON text such as `{"parameters": {"w": true}, "next": {"w": "w.next"}}`, where true stands for trainable."""
+
+VERSION_KEY = "graphc.version"
+"""The key that says which version of graphc wrote a model."""
+
+BATCH_KEY = "graphc.batch_inputs"
+"""The key that lists what a training step is fed with in each batch, as JSON."""
+
+HYPER_KEY = "graphc.hyperparameters"
+"""The key that says which further inputs a training step has, and the values to feed, as JSON."""
+
+SUFFIX_KEY = "graphc.suffix"
+"""The key that says what follows the name of a state in the name of its next value."""
 
 
 class State(NamedTuple):

@@ -11,7 +11,7 @@ from driving import PROBLEM, same_state
 
 import graphc as gc
 from graphc import nn
-from runtimes import export as export_module
+from runtimes import model_file
 from runtimes.verify import random_feeds
 
 DATA = PROBLEM.data
@@ -33,7 +33,7 @@ def session(path):
 
 def test_an_exported_model_predicts_what_the_trainer_predicts_for_any_batch(trained, tmp_path):
     path = tmp_path / "model.onnx"
-    model = gc.export(PROBLEM.logits, path, trained.state, metadata={"author": "me"}, verify=True)
+    model = gc.export(PROBLEM.logits, path, trained.state, metadata={"author": "me"})
     onnx.checker.check_model(path, full_check=True)
     assert onnx.load(path) == model
     found = session(path)
@@ -49,7 +49,7 @@ def test_an_exported_model_predicts_what_the_trainer_predicts_for_any_batch(trai
 def test_outputs_bear_the_names_of_a_dictionary_or_a_graph(trained, tmp_path):
     outputs = {"logits": PROBLEM.logits, "p": gc.softmax(PROBLEM.logits)}
     for form in (outputs, gc.graph(outputs)):
-        gc.export(form, tmp_path / "m.onnx", trained.state, verify=True)
+        gc.export(form, tmp_path / "m.onnx", trained.state)
         assert [o.name for o in session(tmp_path / "m.onnx").get_outputs()] == ["logits", "p"]
 
 
@@ -60,7 +60,7 @@ def test_updates_are_left_out_of_an_inference_model(tmp_path):
 
 
 def test_the_opset_can_be_asked_for(trained, tmp_path):
-    model = gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, opset=21, verify=True)
+    model = gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, opset=21)
     assert model.opset_import[0].version == 21
     with pytest.raises(gc.ExportError, match="opset=12"):
         gc.export(PROBLEM.logits, tmp_path / "n.onnx", trained.state, opset=12)
@@ -78,8 +78,9 @@ def test_missing_or_misfitting_parameters_are_all_named(state, tmp_path):
 
 
 def test_an_unwritable_path_is_found_out_before_any_work(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "to_model", lambda *args, **kwargs: pytest.fail("work was done"))
-    for path in (tmp_path / "missing" / "m.onnx", tmp_path):
+    monkeypatch.setattr(model_file, "to_model", lambda *args, **kwargs: pytest.fail("work was done"))
+    (tmp_path / "folder.onnx").mkdir()
+    for path in (tmp_path / "missing" / "m.onnx", tmp_path / "folder.onnx"):
         with pytest.raises(gc.ExportError, match=r"cannot write .*\[test_export.py:"):
             gc.export(PROBLEM.logits, path, trained.state)
         with pytest.raises(gc.ExportError, match=r"cannot write .*\[test_export.py:"):
@@ -102,9 +103,9 @@ def test_a_full_disk_leaves_the_old_file(trained, tmp_path, monkeypatch):
 
 
 def test_models_of_two_gibibytes_are_refused(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(export_module, "_LARGEST", 100)
+    monkeypatch.setattr(model_file, "_LARGEST", 100)
     with pytest.raises(gc.ExportError, match="an ONNX file holds less than 2 GiB"):
-        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state)
+        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, external_data=False)
 
 
 # --- verification -------------------------------------------------------------------------------------------------
@@ -118,23 +119,23 @@ def test_models_of_two_gibibytes_are_refused(trained, tmp_path, monkeypatch):
     ],
 )
 def test_verification_finds_a_file_that_computes_something_else(spoil, message, trained, tmp_path, monkeypatch):
-    real = export_module.to_model
-    monkeypatch.setattr(export_module, "to_model", lambda g, state, **rest: real(g, state=spoil(state), **rest))
+    real = model_file.to_model
+    monkeypatch.setattr(model_file, "to_model", lambda g, state, **rest: real(g, state=spoil(state), **rest))
     with pytest.raises(gc.VerificationError, match=rf"output 'output' of the exported file {message}.*x: \(2, 5\)"):
-        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, verify=True)
+        gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state)
     assert not list(tmp_path.iterdir())
 
 
 def test_verification_finds_other_integers_and_shapes(tmp_path, monkeypatch):
     x = gc.input("x", ("n", 3))
-    real = export_module.to_model
+    real = model_file.to_model
     for wrong, message in (
         (x.argmax(axis=0), r"int64\[3\]; expected int64\[2\]"),
         (x.argmax(axis=1) + 1, "differs in 2 elements"),
     ):
-        monkeypatch.setattr(export_module, "to_model", lambda g, w=wrong, **rest: real(gc.graph({"i": w}), **rest))
+        monkeypatch.setattr(model_file, "to_model", lambda g, w=wrong, **rest: real(gc.graph({"i": w}), **rest))
         with pytest.raises(gc.VerificationError, match=message):
-            gc.export({"i": x.argmax(axis=1)}, tmp_path / "m.onnx", verify=True)
+            gc.export({"i": x.argmax(axis=1)}, tmp_path / "m.onnx")
 
 
 def test_verification_covers_integer_inputs_derived_dimensions_and_low_precision(tmp_path):
@@ -146,7 +147,7 @@ def test_verification_covers_integer_inputs_derived_dimensions_and_low_precision
         "twice": gc.concat([x, x], 0),
         "flag": tokens > 0,
     }
-    gc.export(outputs, tmp_path / "m.onnx", gc.init_state(gc.graph(outputs)), verify=True)
+    gc.export(outputs, tmp_path / "m.onnx", gc.init_state(gc.graph(outputs)))
     shapes = {n: a.shape for n, a in random_feeds(gc.graph(outputs), 2).items()}
     assert shapes == {"tokens": (2, 3), "x": (2, 6)}
 
