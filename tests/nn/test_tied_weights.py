@@ -62,7 +62,7 @@ def test_one_update_of_one_matrix_is_trained() -> None:
     trainer = gc.Trainer(loss, optimizer=gc.optim.SGD(0.5), state={"embedding.weight": MATRIX})
     assert set(trainer.state) == {"embedding.weight", "step"}
     gradient = gc.evaluate(gc.grad(loss, gc.graph(loss).parameters["embedding.weight"]), FEEDS, state=trainer.state)
-    trainer.step(FEEDS)
+    trainer.fit(FEEDS, batch_size=4, epochs=1)
     np.testing.assert_allclose(trainer.state["embedding.weight"], MATRIX - 0.5 * gradient, rtol=1e-6, atol=1e-7)
 
 
