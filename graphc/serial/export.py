@@ -215,6 +215,10 @@ class _Scope:
             signature = signature_of(node)
             version = op.since_version if signature is None else signature.version
             exporter.domains[node.domain] = max(version, exporter.domains.get(node.domain, 1))
+        if signature_of(node) is not None:  # nothing else tells its types to a reader
+            for index, output in enumerate(outputs):
+                if output and (node, index) not in given:
+                    _value_info(self.proto.value_info, node.out(index), output)
         origin = exporter.origins.get(node.origin)
         if origin is None:
             origin = exporter.origins[node.origin] = origin_text(node)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from graphc.ir.constant import Constant
+from graphc.ir.foreign import is_foreign
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.schema import DTYPE_ATTRIBUTES
@@ -183,7 +184,8 @@ class _Scope:
                 attributes.append(f"{key}={_attribute_text(key, op.attributes[key].kind, value)}")
         types = ", ".join(self.type_text(t) for name, t in zip(names, node.types, strict=False) if name)
         target = ", ".join(name or "_" for name in names)
-        expression = f"{node.op}({', '.join(inputs + attributes)})"
+        operator = f"{node.domain}.{node.op}" if is_foreign(node.domain) else node.op
+        expression = f"{operator}({', '.join(inputs + attributes)})"
         rows = [_Row(f"{indent}{target}", expression, types, _comment(node))]
         for key, body in sorted(bodies, key=itemgetter(0), reverse=True):  # then_branch, else_branch
             rows += self._body(key, body, outer, indent + "  ")

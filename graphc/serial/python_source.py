@@ -14,6 +14,7 @@ from graphc.errors import ExportError
 from graphc.ir import dims
 from graphc.ir.call import inline
 from graphc.ir.constant import Constant
+from graphc.ir.foreign import is_foreign
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.origin import location
@@ -105,6 +106,8 @@ class _Source:
 
     def _node(self, node: Node, used: set[tuple[Node, int]], values: dict[Node, list[str]]) -> None:
         op = spec_of(node)
+        if is_foreign(node.domain):
+            raise ExportError(f"to_python: the operator {node.domain}.{node.op} is not one of ONNX's own{location()}")
         arguments = ["None" if t is None else values[t.node][t.index] for t in node.inputs]
         for key, value in nondefault(node, op):
             arguments.append(f"{key}={self.attribute(key, op.attributes[key].kind, value)}")
