@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
 import onnx.inliner
+import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from graphc.errors import GraphcError, GraphError, ModelImportError
@@ -20,13 +22,14 @@ from graphc.ir.origin import location
 from graphc.ir.types import TensorType, Type, as_dtype
 from graphc.patterns import matching
 from graphc.serial.binding import Binding
-from graphc.serial.convert import all_nodes, at_pinned_opset
+from graphc.serial.convert import all_nodes, at_readable_opset
 from graphc.serial.external_data import ExternalData
 from graphc.serial.learned import is_trainable, learned_initializers
 from graphc.serial.metadata import State, read_state
 from graphc.serial.model import Model
 from graphc.serial.reader import File, Scope, declared_type, initializers_of, input_leaf
 from graphc.serial.tensors import read_tensor
+from graphc.serial.validate import validate
 
 __all__ = ["from_model", "load"]
 
@@ -61,8 +64,8 @@ def load(
     """
     proto, folder, name = _open(source)
     file = File(ExternalData(folder), Binding(dims), name)
-    state = read_state(proto)
     prepared = _Prepared(proto, file)
+    state = read_state(proto)
     trained = prepared.learned(state) if parameters is None else prepared.matching(parameters)
     with collector_paused():
         graph, scope = prepared.graph(trained, state)
@@ -130,22 +133,21 @@ def _parse(content: bytes, what: str) -> onnx.ModelProto:
 
 
 class _Prepared:
-    """A model in terms of graphc's opset, with the arrays of its initializers and of constants that nodes hold.
+    """A model without functions, with the arrays of its initializers and of constants that nodes hold.
 
-    Functions are inlined and opsets converted by onnx, which copies the whole model several times: large arrays stay
-    out of that, as inputs of the model.
+    Functions are inlined, and opsets before 6 converted, by onnx, which copies the whole model several times: large
+    arrays stay out of that, as inputs of the model.
     """
 
     def __init__(self, model: onnx.ModelProto, file: File) -> None:
-        self.file = file
-        if not model.HasField("graph"):
-            raise ModelImportError(f"the model has no graph{location()}")
+        validate(model)
         held = initializers_of(model.graph, file.external)
         lean = _without(model, {name for name, array in held.items() if _is_apart(array)})
         if lean.functions:
-            lean = onnx.inliner.inline_local_functions(lean)
-        _check_domains(lean)
-        converted = at_pinned_opset(lean)
+            lean = _inlined(lean)
+        converted, opset = at_readable_opset(lean)
+        versions = {o.domain: o.version for o in model.opset_import}
+        self.file = replace(file, opset=opset, versions=versions)
         self.proto = converted.graph
         if converted is model:
             self.initializers = held
@@ -236,6 +238,14 @@ def _without(model: onnx.ModelProto, apart: set[str]) -> onnx.ModelProto:
     return lean
 
 
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    try:
+        inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
+    except (RuntimeError, ValueError, IndexError, onnx.version_converter.ConvertError) as error:
+        raise ModelImportError(f"the functions of the model cannot be inlined{location()}: {error}") from error
+    return inlined
+
+
 def _parameter(name: str, t: Type, array: Array | None, trainable: bool) -> Tensor:
     if not isinstance(t, TensorType) or not t.is_static:
         raise ModelImportError(f"the parameter {name!r} is {t}; expected a tensor of static shape{location()}")
@@ -257,11 +267,3 @@ def _close(proto: onnx.GraphProto, scope: Scope, inputs: list[Tensor], state: St
         return Graph(inputs, outputs, updates, proto.name)
     except GraphcError as error:
         raise ModelImportError(str(error)) from error
-
-
-def _check_domains(model: onnx.ModelProto) -> None:
-    foreign = {f"{n.domain}.{n.op_type}" for n in all_nodes(model.graph) if n.domain not in ("", "ai.onnx")}
-    if foreign:
-        raise ModelImportError(
-            f"the model has operators outside ONNX's own domain: {', '.join(sorted(foreign))}{location()}"
-        )

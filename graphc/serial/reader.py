@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import onnx
@@ -13,17 +14,22 @@ import onnx
 from graphc.errors import GraphcError, ModelImportError
 from graphc.ir import build, schema
 from graphc.ir.constant import SMALL, Array
+from graphc.ir.foreign import apply_foreign, is_foreign
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Tensor, set_label
 from graphc.ir.origin import Origin, inherit, location
-from graphc.ir.schema import LATEST_OPSET
+from graphc.ir.schema import OPSET
 from graphc.ir.types import OptionalType, SequenceType, TensorType, Type, as_dtype
 from graphc.serial.binding import Binding
 from graphc.serial.external_data import ExternalData
+from graphc.serial.foreign_types import foreign_signature
+from graphc.serial.function_body import body_graph, schema_function
+from graphc.serial.later import fits, rewritten, without_later_defaults
 from graphc.serial.metadata import ORIGIN_KEY, copy_name
 from graphc.serial.names import Names
-from graphc.serial.protos import attribute_from_proto, type_from_proto
+from graphc.serial.protos import attribute_from_proto, type_from_proto, type_to_proto
 from graphc.serial.tensors import dense_from_sparse, read_tensor
+from graphc.serial.upgrade import OldNode, upgraded
 
 __all__ = ["File", "Scope", "declared_type", "input_leaf"]
 
@@ -32,7 +38,8 @@ _WRITTEN_ORIGIN = re.compile(r"(.+?):(\d+)(?: ([^(].*?))?(?: \((.*)\))?")
 
 @dataclass(frozen=True)
 class File:
-    """What all graphs of a model share: the files beside it, the dimensions to bind, and its name for origins.
+    """What all graphs of a model share: the files beside it, the dimensions to bind, its name for origins, its opset,
+    and the versions of other domains.
 
     Without a name, nodes have the origin of whoever reads the model.
     """
@@ -40,6 +47,8 @@ class File:
     external: ExternalData = field(default_factory=lambda: ExternalData(None))
     binding: Binding = field(default_factory=Binding)
     name: str | None = None
+    opset: int = OPSET
+    versions: Mapping[str, int] = field(default_factory=dict)
 
     def origin(self, node: onnx.NodeProto, position: int) -> contextlib.AbstractContextManager[None]:
         """A block in which nodes are built with the origin that the file tells, or with its name and the node's."""
@@ -78,6 +87,7 @@ def _is_complete(proto: onnx.TypeProto) -> bool:
 class Scope:
     """One graph of the model, its values by name. A value from around it is a formal input from first use on.
 
+    Without `captures`, it is read in place of its node, and values from around it are used as they are.
     `arrays` are initializers, and constants that nodes hold, read already. Bodies are read by recursion: protobuf,
     which refuses more than 100 levels, keeps them from being nested too deep.
     """
@@ -90,7 +100,7 @@ class Scope:
         captures: dict[Tensor, Tensor] | None = None,
     ) -> None:
         self.proto, self.file, self.outer = proto, file, outer
-        self.captures: dict[Tensor, Tensor] = {} if captures is None else captures
+        self.captures = captures
         self.values: dict[str, Tensor] = {}
         self.defined: set[str] = set()
 
@@ -116,7 +126,7 @@ class Scope:
             reason = "is computed from itself, or by a later node" if later else "is read but not computed before"
             raise ModelImportError(f"the value {name!r} {reason}{location()}")
         value = self.outer.get(name)
-        if not value.node.is_constant:
+        if self.captures is not None and not value.node.is_constant:
             if value not in self.captures:
                 self.captures[value] = input_leaf(name, value.type)
             value = self.captures[value]
@@ -139,27 +149,96 @@ class Scope:
             except GraphcError as error:
                 raise ModelImportError(f"the node {node.name!r} ({node.op_type}) is not valid: {error}") from error
             for name, t in zip(node.output, made, strict=False):
-                if name:
+                if name and t is not None:
                     self.define(name, t)
                     if t.name is None and not t.node.is_constant:
                         set_label(t, name)
 
-    def _outputs(self, node: onnx.NodeProto) -> Sequence[Tensor]:
+    def _outputs(self, node: onnx.NodeProto) -> Sequence[Tensor | None]:
         inputs = [self.get(name) if name else None for name in node.input]
         attributes: dict[str, Any] = {}
         bodies: dict[str, onnx.GraphProto] = {}
         for a in node.attribute:
             if a.type == onnx.AttributeProto.GRAPH:
                 bodies[a.name] = a.g
-            elif not _is_later_default(node.op_type, a):
+            else:
                 sparse = a.type == onnx.AttributeProto.SPARSE_TENSOR
                 attributes["value" if sparse else a.name] = attribute_from_proto(a, self.file.external)
+        if node.domain not in ("", "ai.onnx"):
+            return self._of_other_domain(node, inputs, attributes, bodies)
+        made = upgraded(OldNode(node.op_type, inputs, attributes, len(node.output)), self.file.opset)
+        if not isinstance(made, OldNode):
+            return made
+        op, inputs, attributes = made.op, list(made.inputs), dict(made.attributes)
         if bodies:
-            captured = self._bodies(node, inputs, bodies, attributes)
+            try:
+                captured = self._bodies(node, inputs, bodies, attributes)
+            except ModelImportError:
+                taken = _taken(op, inputs)
+                if taken is None:
+                    raise
+                return self._inlined(bodies[taken])
             inputs += captured
-            if node.op_type in ("Loop", "Scan"):
+            if op in ("Loop", "Scan"):
                 attributes["captures"] = len(captured)
-        return build.apply(node.op_type, inputs, attributes, outputs=len(node.output)).outputs
+        elif self.file.opset > OPSET:
+            attributes = without_later_defaults(op, attributes, self.file.opset)
+            other = rewritten(op, inputs, attributes)
+            if other is not None:
+                return [other]
+            expanded = None if fits(op, inputs, attributes) else self._expanded(node, inputs)
+            if expanded is not None:
+                return expanded
+        return build.apply(op, inputs, attributes, outputs=len(node.output)).outputs
+
+    def _expanded(self, node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None] | None:
+        """The outputs of a node by the function body of its operator; None where ONNX has none."""
+        types = [onnx.TypeProto() if t is None else type_to_proto(t.type) for t in inputs]
+        function = schema_function(node, types, self.file.opset)
+        if function is None:
+            return None
+        body = body_graph(node, function, self.file.opset)
+        scope = Scope(body, replace(self.file, name=None))
+        for name, t in zip(node.input, inputs, strict=True):
+            if t is not None:
+                scope.values[name] = t
+        scope.initialize(initializers_of(body, self.file.external))
+        scope.read()
+        return [scope.get(name) if name else None for name in node.output]
+
+    def _inlined(self, proto: onnx.GraphProto) -> Sequence[Tensor]:
+        """The outputs of a body without inputs, its nodes put among those of this graph."""
+        scope = Scope(proto, self.file, self)
+        scope.initialize(initializers_of(proto, self.file.external))
+        scope.read()
+        return [scope.get(o.name) for o in proto.output]
+
+    def _of_other_domain(
+        self,
+        node: onnx.NodeProto,
+        inputs: Sequence[Tensor | None],
+        attributes: Mapping[str, Any],
+        bodies: Mapping[str, onnx.GraphProto],
+    ) -> Sequence[Tensor]:
+        """The outputs of a node of another domain than ONNX's first."""
+        if bodies:
+            raise ModelImportError(
+                f"the operator {node.domain}.{node.op_type} has graphs as attributes; only those of ONNX itself may"
+                f"{location()}"
+            )
+        if not is_foreign(node.domain):
+            count = len(node.output)
+            return build.apply(node.op_type, inputs, attributes, outputs=count, domain=node.domain).outputs
+        kinds = {a.name: onnx.AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
+        given = {name: schema.normalize(kinds[name], value) for name, value in attributes.items()}
+        signature = foreign_signature(node, inputs, self.declared, self.file.versions.get(node.domain, 1))
+        return apply_foreign(node.op_type, node.domain, inputs, given, signature).outputs
+
+    @functools.cached_property
+    def declared(self) -> Mapping[str, Type]:
+        """The types of values that the graph states."""
+        stated = (info for info in (*self.proto.value_info, *self.proto.output) if _is_complete(info.type))
+        return {info.name: declared_type(info, self.file.binding) for info in stated}
 
     def _bodies(
         self,
@@ -209,15 +288,12 @@ def initializers_of(proto: onnx.GraphProto, external: ExternalData) -> dict[str,
     return found
 
 
-def _is_later_default(op: str, a: onnx.AttributeProto) -> bool:
-    """Whether a later opset gave the operator the attribute, and it has the default, which changes nothing."""
-    if a.name in schema.spec(op).attributes:
-        return False
-    later = onnx.defs.get_schema(op, LATEST_OPSET, "").attributes.get(a.name)
-    if later is None or later.default_value.type != a.type:
-        return False
-    default = onnx.helper.get_attribute_value(later.default_value)
-    return bool(onnx.helper.get_attribute_value(a) == default)
+def _taken(op: str, inputs: Sequence[Tensor | None]) -> str | None:
+    """The branch that an If takes, where its condition is known; the other one need not be valid then."""
+    condition = inputs[0].values if op == "If" and inputs and inputs[0] is not None else None
+    if condition is None or not isinstance(condition.item(), (bool, int)):
+        return None
+    return "then_branch" if condition.item() else "else_branch"
 
 
 def _formal_types(

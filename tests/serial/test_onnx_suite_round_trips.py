@@ -20,12 +20,11 @@ SHARE = 12  # the short form looks at one case in so many
 
 # Why a case may be refused: a younger opset or type, another domain.
 REASONS = (
-    "onnx cannot convert it",
     "cannot be converted",
-    "outside ONNX's own domain",
     "states no opset",
     "is not valid",
     "are not supported",
+    "has graphs as attributes",
 )
 
 # Where onnx's own inference fails: in the function of the operator; on a value that a Loop makes optional or not.
