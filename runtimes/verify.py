@@ -72,7 +72,8 @@ def verify_file(
     random = _random_outputs(graph)
     for given, results in runs:
         for name, t, found, value in zip(graph.output_names, graph.outputs, results, evaluate(given), strict=True):
-            problem = difference(found, value, tolerance, exact=dtype is None, only_type=t in random)
+            expected = value if dtype is None else _as_converted(value, found, dtype)
+            problem = difference(found, expected, tolerance, exact=dtype is None, only_type=t in random)
             if problem:
                 shapes = ", ".join(f"{feed}: {np.shape(array)}" for feed, array in given.items())
                 raise VerificationError(
@@ -117,6 +118,14 @@ def _as_file_wants(session: Session, given: Mapping[str, Any]) -> dict[str, Any]
         for name, value in given.items()
         if name in types
     }
+
+
+def _as_converted(expected: Any, found: Any, dtype: DType) -> Any:
+    """The expected value in the type that the outputs of the file have where they are converted, too."""
+    if isinstance(expected, list) and isinstance(found, list):
+        return [_as_converted(a, b, dtype) for a, b in zip(expected, found, strict=False)]
+    converted = getattr(found, "dtype", None) == dtype.numpy and getattr(expected, "dtype", None) == np.float32
+    return expected.astype(dtype.numpy) if converted else expected
 
 
 class _Evaluation:
