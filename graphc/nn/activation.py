@@ -15,6 +15,8 @@ __all__ = [
     "CELU",
     "ELU",
     "GELU",
+    "GLU",
+    "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
@@ -29,10 +31,13 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmin",
     "Softplus",
+    "Softshrink",
     "Softsign",
     "Tanh",
     "Tanhshrink",
+    "Threshold",
 ]
 
 
@@ -154,6 +159,36 @@ class LogSoftmax(FunctionModule):
     """The logarithm of :class:`Softmax`, without overflow."""
 
     function = staticmethod(F.log_softmax)
+
+
+class Softmin(FunctionModule):
+    """:class:`Softmax` of `-x`."""
+
+    function = staticmethod(F.softmin)
+
+
+class Hardshrink(FunctionModule):
+    """`x` where `|x| > lambd`, 0 elsewhere."""
+
+    function = staticmethod(F.hardshrink)
+
+
+class Softshrink(FunctionModule):
+    """`x` moved towards 0 by `lambd`, and 0 within."""
+
+    function = staticmethod(F.softshrink)
+
+
+class Threshold(FunctionModule):
+    """`x` where above `threshold`, `value` elsewhere."""
+
+    function = staticmethod(F.threshold)
+
+
+class GLU(FunctionModule):
+    """`a * sigmoid(b)` for the halves a and b of `x` along `dim` (Dauphin et al. 2017)."""
+
+    function = staticmethod(F.glu)
 
 
 class PReLU(Module):

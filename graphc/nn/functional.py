@@ -27,8 +27,9 @@ from graphc.functional.activation import (
 )
 from graphc.functional.activation import log_sigmoid as logsigmoid
 from graphc.functional.elementwise import tanh
-from graphc.functional.layout import matrix_transpose, reshape
+from graphc.functional.layout import matrix_transpose, reshape, split
 from graphc.functional.linalg import gemm
+from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.nn.batchnorm import batch_norm
@@ -113,7 +114,9 @@ __all__ = [
     "embedding",
     "gaussian_nll_loss",
     "gelu",
+    "glu",
     "group_norm",
+    "hardshrink",
     "hardsigmoid",
     "hardswish",
     "hardtanh",
@@ -152,10 +155,13 @@ __all__ = [
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "tanh",
     "tanhshrink",
+    "threshold",
     "triplet_margin_loss",
 ]
 
@@ -180,6 +186,39 @@ def softmax(x: Any, dim: int = -1) -> Tensor:
 def log_softmax(x: Any, dim: int = -1) -> Tensor:
     """`x - log(sum(exp(x)))` along `dim`, without overflow."""
     return _activation.log_softmax(x, dim)
+
+
+def softmin(x: Any, dim: int = -1) -> Tensor:
+    """:func:`softmax` of `-x`."""
+    return _activation.softmax(e.neg(x), dim)
+
+
+def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
+    """`x` where `|x| > lambd`, 0 elsewhere (ONNX Shrink)."""
+    return apply("Shrink", (x,), {"lambd": lambd, "bias": 0.0}).out()
+
+
+def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
+    """`x` moved towards 0 by `lambd`, and 0 within (ONNX Shrink)."""
+    return apply("Shrink", (x,), {"lambd": lambd, "bias": lambd}).out()
+
+
+def threshold(x: Any, threshold: float, value: float) -> Tensor:
+    """`x` where above `threshold`, `value` elsewhere."""
+    return e.where(e.greater(x, threshold), x, value)
+
+
+def glu(x: Any, dim: int = -1) -> Tensor:
+    """`a * sigmoid(b)` for the halves a and b of `x` along `dim` (Dauphin et al. 2017).
+
+    Raises ShapeError when the size along `dim` is not an even number that is known.
+    """
+    x = e.as_tensor(x)
+    size = x.shape[dim] if -x.ndim <= dim < x.ndim else None
+    if not isinstance(size, int) or size % 2:
+        raise ShapeError(f"glu: the input is {x.type}; expected an even size along axis {dim}{location()}")
+    a, b = split(x, 2, dim)
+    return e.multiply(a, sigmoid(b))
 
 
 def prelu(x: Any, weight: Any) -> Tensor:

@@ -62,6 +62,11 @@ CASES = [
     (nn.Softmax(), softmax),
     (nn.Softmax(dim=0), lambda x: softmax(x, 0)),
     (nn.LogSoftmax(dim=1), log_softmax),
+    (nn.Softmin(dim=0), lambda x: softmax(-x, 0)),
+    (nn.Hardshrink(), lambda x: np.where(np.abs(x) > 0.5, x, 0)),
+    (nn.Softshrink(0.75), lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.75, 0)),
+    (nn.Threshold(0.25, 20.0), lambda x: np.where(x > 0.25, x, 20)),
+    (nn.GLU(), lambda x: x[:, :3] * sigmoid(x[:, 3:])),
     (nn.PReLU(), lambda x: np.where(x > 0, x, 0.25 * x)),
     (nn.PReLU(6, init=0.5), lambda x: np.where(x > 0, x, 0.5 * x)),
 ]
@@ -100,6 +105,12 @@ def test_options_that_do_not_exist_are_errors() -> None:
         nn.ReLU(inplace=True)
     with pytest.raises(gc.OperatorError, match=r"gelu: approximate is 'erf'; expected 'none' or 'tanh'"):
         nn.GELU("erf")(gc.input("x", (2,)))
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_a_gate_needs_two_halves(dim: int) -> None:
+    with pytest.raises(gc.ShapeError, match=rf"glu: .*float32\[n, 5\]; expected an even size along axis {dim}"):
+        nn.GLU(dim)(gc.input("x", ("n", 5)))
 
 
 def test_signatures_are_those_of_the_functions() -> None:

@@ -39,11 +39,16 @@ OPTIONS = {
     "GELU": {"approximate": "tanh"},
     "Softmax": {"dim": 1},
     "LogSoftmax": {"dim": 0},
+    "Softmin": {"dim": 1},
+    "Threshold": {"threshold": 0.25, "value": 20.0},
+    "GLU": {"dim": 1},
+    "Hardshrink": {"lambd": 1.5},
+    "Softshrink": {"lambd": 1.5},
     "Softplus": {"beta": 3.0},
     "Hardtanh": {"min_val": -2.0, "max_val": 0.5},
     "PReLU": {"num_parameters": 6, "init": 0.1},
 }
-NEEDED = {"Softmax", "LogSoftmax"}  # PyTorch has no default for dim
+NEEDED = {"Softmax", "LogSoftmax", "Softmin", "Threshold"}  # PyTorch has no default for dim, nor for a threshold
 ACTIVATIONS = [(name, {}) for name in activation.__all__ if name not in NEEDED] + list(OPTIONS.items())
 
 
