@@ -182,6 +182,8 @@ _LAZY = {
     "runtimes.evaluate": ("compile", "evaluate"),
     "runtimes.export": ("export",),
     "runtimes.export_step": ("export_step",),
+    "runtimes.options": ("RuntimeOptions",),
+    "runtimes.placement": ("placement",),
     "runtimes.rate_finder": ("find_learning_rate",),
     "runtimes.state": ("init_state", "load_state", "save_state"),
     "runtimes.trainer": ("History", "Trainer"),

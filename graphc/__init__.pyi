@@ -198,6 +198,8 @@ from runtimes.loggers import CSVLog as CSVLog
 from runtimes.loggers import JSONLog as JSONLog
 from runtimes.loggers import LearningCurves as LearningCurves
 from runtimes.loggers import TensorBoard as TensorBoard
+from runtimes.options import RuntimeOptions as RuntimeOptions
+from runtimes.placement import placement as placement
 from runtimes.rate_finder import find_learning_rate as find_learning_rate
 from runtimes.state import init_state as init_state
 from runtimes.state import load_state as load_state

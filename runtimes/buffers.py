@@ -18,6 +18,8 @@ __all__ = ["aligned", "fill", "is_extended", "on_device", "onnxruntime", "to_num
 
 _ALIGNMENT = 64
 _UNSIGNED = {1: np.uint8, 2: np.uint16}
+_DLPACK_TYPE = 20  # bytes into a DLTensor: after the pointer to the data, the device, and the number of dimensions
+_DLPACK_UNSIGNED = 1
 _IN_NUMPY = 1  # what `dtype.isbuiltin` says of NumPy's own types
 
 
@@ -88,15 +90,15 @@ def _unpacked(content: NDArray[np.uint8], size: int, dtype: DType) -> Array:
     return found
 
 
-def on_device(array: Array, device: Literal["cpu", "cuda"]) -> Any:
+def on_device(array: Array, device: Literal["cpu", "cuda"], device_id: int = 0) -> Any:
     """An OrtValue on `device` with the elements of `array`; on the CPU as :func:`view` makes it."""
     array = np.asarray(array, order="C")
     if device == "cpu":
         return view(array)
     value = onnxruntime().OrtValue
     if not is_extended(array.dtype):
-        return value.ortvalue_from_numpy(array, device, 0)
-    made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, 0)
+        return value.ortvalue_from_numpy(array, device, device_id)
+    made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, device_id)
     fill(made, array)
     return made
 
@@ -113,7 +115,23 @@ def to_numpy(value: Any) -> Array:
         array: Array = value.numpy()
         return array.copy() if value.device_name() == "cpu" else array  # on the CPU it may be a view
     shape = value.shape()
+    if value.device_name() != "cpu":
+        return _as_integers(value).numpy().view(dtype.numpy).reshape(shape)  # type: ignore[no-any-return]
     content = np.frombuffer(bytearray(ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())), np.uint8)
     if dtype.bits < 8:
         return _unpacked(content, math.prod(shape), dtype).reshape(shape)
     return content.view(dtype.numpy).reshape(shape)
+
+
+def _as_integers(value: Any) -> Any:
+    """An OrtValue of 16-bit floats that NumPy lacks, on any device, as one of unsigned integers in the same memory.
+
+    onnxruntime copies only element types of NumPy from a device. DLPack describes a tensor by a C structure with a
+    stable layout; the integer is put in the place of its element type.
+    """
+    raw = value._get_c_value()
+    capsule = raw.to_dlpack()
+    get = ctypes.pythonapi.PyCapsule_GetPointer
+    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    ctypes.c_uint8.from_address(get(capsule, b"dltensor") + _DLPACK_TYPE).value = _DLPACK_UNSIGNED
+    return type(raw).from_dlpack(capsule, False)

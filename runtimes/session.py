@@ -2,57 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 
 from graphc.errors import UnavailableError
+from graphc.ir.origin import location
 from graphc.ir.types import DType, from_onnx_name
+from graphc.serial.opsets import MIN_OPSET
 from runtimes import buffers
+from runtimes.audit import Assignment, Audit
+from runtimes.options import RuntimeOptions, cuda_options, session_options
 
-__all__ = ["Device", "RuntimeOptions", "Session"]
+__all__ = ["Assignment", "Device", "RuntimeOptions", "Session", "cuda_works"]
 
 Device = Literal["cpu", "cuda", "auto"]
 
 _log = logging.getLogger("graphc")
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-_ERRORS_ONLY = 3
+_RECORD = "session.record_ep_graph_assignment_info"
 _WRONG = ["ExpandElimination"]  # drops an Expand to no elements in front of an operand of one element
-_OPTIMIZATION = {
-    "disabled": "ORT_DISABLE_ALL",
-    "basic": "ORT_ENABLE_BASIC",
-    "extended": "ORT_ENABLE_EXTENDED",
-    "all": "ORT_ENABLE_ALL",
-}
-
-
-@dataclass(frozen=True)
-class RuntimeOptions:
-    """How onnxruntime runs a model.
-
-    Attributes:
-        threads: threads inside one operator; None leaves the number to onnxruntime (one per physical core).
-        spinning: whether idle threads spin. Spinning is faster on idle cores, and slower where processes share them.
-        denormals_as_zero: flush denormal numbers to zero: faster where values decay, not bit-identical. onnxruntime
-            decides this for the calling thread when it makes the first session of a process.
-        optimization: onnxruntime's own graph optimizations: "disabled", "basic", "extended" or "all".
-        tf32: whether CUDA may round float32 matrix products to TF32.
-        profile: where onnxruntime writes a profile of each operator, as the beginning of a file name; None for none.
-            `Trainer.profile` reads it.
-    """
-
-    threads: int | None = None
-    spinning: bool = True
-    denormals_as_zero: bool = False
-    optimization: Literal["disabled", "basic", "extended", "all"] = "all"
-    tf32: bool = True
-    profile: str | None = None
 
 
 def _providers(ort: Any, device: Device, options: RuntimeOptions) -> list[Any]:
@@ -61,14 +36,30 @@ def _providers(ort: Any, device: Device, options: RuntimeOptions) -> list[Any]:
     if device == "cpu" or _CUDA not in ort.get_available_providers():
         return [_CPU]
     ort.preload_dlls()
-    return [(_CUDA, {"use_tf32": str(int(options.tf32))}), _CPU]
+    return [(_CUDA, cuda_options(options)), _CPU]
+
+
+def cuda_works(device_id: int = 0) -> bool:
+    """Whether onnxruntime runs models on CUDA here: it may list the provider, and then be without its libraries."""
+    ort = buffers.onnxruntime()
+    if _CUDA not in ort.get_available_providers():
+        return False
+    ort.preload_dlls()
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    copied = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["y"])], "probe", [value], [copied])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", MIN_OPSET)], ir_version=8)
+    settings = session_options(ort, RuntimeOptions())
+    provider = (_CUDA, {"device_id": str(device_id)})
+    made = ort.InferenceSession(model.SerializeToString(), settings, providers=[provider, _CPU])
+    return _CUDA in made.get_providers()
 
 
 class Session:
     """One model in onnxruntime.
 
     `device` is the device that really runs it, "cpu" or "cuda". `input_names` and `output_names` are the model's, in
-    order; `raw` is the `onnxruntime.InferenceSession`.
+    order; `raw` is the `onnxruntime.InferenceSession` and `options` how it runs.
 
     Args:
         model: a model, its bytes, or the path of a file.
@@ -76,8 +67,8 @@ class Session:
         options: how to run it.
 
     Raises:
-        UnavailableError: onnxruntime is not installed, CUDA is asked for but does not work, or no kernel exists for an
-            operator of the model.
+        UnavailableError: onnxruntime is not installed, CUDA is asked for but does not work, no kernel exists for an
+            operator of the model, or (with `options.strict`) an operator falls back to the CPU.
     """
 
     def __init__(
@@ -88,22 +79,28 @@ class Session:
         options: RuntimeOptions | None = None,
     ) -> None:
         ort = buffers.onnxruntime()
-        options = options or RuntimeOptions()
+        self.options = options = options or RuntimeOptions()
         providers = _providers(ort, device, options)
+        if len(providers) == 1 and device != "cpu":
+            _fall_back(ort, device, options)
         source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         source = source if isinstance(source, bytes) else os.fspath(source)
-        try:
-            self.raw = ort.InferenceSession(
-                source, _session_options(ort, options), providers=providers, disabled_optimizers=_WRONG
-            )
-        except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
-            raise UnavailableError(
-                f"onnxruntime has no kernel for an operator of this model: {error}. Many operators lack a "
-                "float64 form there; runtime='reference' computes them all, slowly."
-            ) from error
-        self.device: Literal["cpu", "cuda"] = "cuda" if _CUDA in self.raw.get_providers() else "cpu"
-        if self.device == "cpu" and device != "cpu":
-            _fall_back(ort, device)
+        settings = session_options(ort, options)
+        settings.add_session_config_entry(_RECORD, "1")
+        audited = options.strict and len(providers) > 1
+        with Audit(settings) if audited else contextlib.nullcontext() as audit:
+            try:
+                self.raw = ort.InferenceSession(source, settings, providers=providers, disabled_optimizers=_WRONG)
+            except ort.capi.onnxruntime_pybind11_state.NotImplemented as error:
+                raise UnavailableError(
+                    f"onnxruntime has no kernel for an operator of this model: {error}. Many operators lack a "
+                    "float64 form there; runtime='reference' computes them all, slowly."
+                ) from error
+            self.device: Literal["cpu", "cuda"] = "cuda" if _CUDA in self.raw.get_providers() else "cpu"
+            if self.device == "cpu" and len(providers) > 1:
+                _fall_back(ort, device, options)
+            if audit is not None:
+                audit.check(self.assignments())
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
         self.input_names: tuple[str, ...] = tuple(i.name for i in inputs)
         self.output_names: tuple[str, ...] = tuple(o.name for o in outputs)
@@ -119,6 +116,20 @@ class Session:
             return list(self.raw.run(None, values))
         made = {n: v if hasattr(v, "data_ptr") else buffers.on_device(v, self.device) for n, v in values.items()}
         return [buffers.to_numpy(v) for v in self.raw.run_with_ort_values(list(self.output_names), made)]
+
+    def assignments(self) -> list[Assignment]:
+        """Where onnxruntime runs each operator. Raises UnavailableError for a release before 1.24: it cannot tell."""
+        tell = getattr(self.raw, "get_provider_graph_assignment_info", None)
+        if tell is None:
+            raise UnavailableError(
+                f"onnxruntime {buffers.onnxruntime().__version__} cannot tell where it runs an operator{location()}; "
+                "install 1.24 or later."
+            )
+        return [
+            Assignment(node.name, node.op_type, "cuda" if part.ep_name == _CUDA else "cpu")
+            for part in tell()
+            for node in part.get_nodes()
+        ]
 
 
 def _acceptable(value: Any) -> Any:
@@ -139,7 +150,7 @@ def _element(onnx_type: str) -> DType | None:
     return from_onnx_name(onnx_type[7:-1]) if onnx_type.startswith("tensor(") else None
 
 
-def _fall_back(ort: Any, device: Device) -> None:
+def _fall_back(ort: Any, device: Device, options: RuntimeOptions) -> None:
     listed = _CUDA in ort.get_available_providers()
     if listed:
         reason = "onnxruntime-gpu is installed, but CUDA does not work: it needs an NVIDIA driver, CUDA 13 and cuDNN 9"
@@ -149,20 +160,6 @@ def _fall_back(ort: Any, device: Device) -> None:
         remedy = 'pip uninstall onnxruntime, then pip install "graphc[gpu]", to run on a GPU'
     if device == "cuda":
         raise UnavailableError(f"device='cuda': {reason}; {remedy}. Or choose device='cpu' or 'auto'.")
+    if options.strict:
+        raise UnavailableError(f"device='auto' with strict=True: {reason}; {remedy}. Or choose device='cpu'.")
     _log.log(logging.WARNING if listed else logging.INFO, "device='auto': running on the CPU, as %s", reason)
-
-
-def _session_options(ort: Any, options: RuntimeOptions) -> Any:
-    made = ort.SessionOptions()
-    made.log_severity_level = _ERRORS_ONLY
-    made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, _OPTIMIZATION[options.optimization])
-    if options.threads is not None:
-        made.intra_op_num_threads = options.threads
-    if not options.spinning:
-        made.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if options.profile is not None:
-        made.enable_profiling = True
-        made.profile_file_prefix = options.profile
-    if options.denormals_as_zero:
-        made.add_session_config_entry("session.set_denormal_as_zero", "1")
-    return made

@@ -189,12 +189,15 @@ def gaps(graph: Graph) -> list[Gap]:
     """The nodes of `graph`, and of the bodies of its control flow, that the CUDA provider leaves to the CPU.
 
     What counts is the opset that an export of the whole graph states, the types, and the attributes that a kernel
-    refuses. Calls must have been replaced by their bodies (:func:`graphc.ir.call.inline`).
+    refuses. Arithmetic on shapes is not looked at: the host does that, without a copy. Calls must have been replaced by
+    their bodies (:func:`graphc.ir.call.inline`).
     """
     counted = list(_with_outputs(graph))
     opset = max([MIN_OPSET, *[_needs(node, outputs) for node, outputs in counted]])
     found = []
     for node, _ in counted:
+        if all(t.values is not None for t in node.outputs):
+            continue
         reason = refusal(node, opset)
         if reason == _TOO_HIGH:
             reason = _too_high(node, opset, counted)
