@@ -32,7 +32,8 @@ class Checkpoint(Callback):
 
     Args:
         folder: where to write; made if it does not exist.
-        every_steps: save after each so many steps.
+        every_steps: save after each so many steps; at the end of the call in which they are done, where `fit` makes
+            several steps in one call.
         every_minutes: save after the first step after so many minutes.
         every_epochs: save after each so many epochs; None for not at all.
         keep: how many of the newest to keep.
@@ -71,6 +72,7 @@ class Checkpoint(Callback):
         larger = is_better_when_larger(monitor or "") if mode == "auto" else mode == "max"
         self._sign = -1.0 if larger else 1.0
         self._due = math.inf
+        self._saved: int | None = None
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Make the folder, and remove what killed writers left there."""
@@ -83,6 +85,7 @@ class Checkpoint(Callback):
                 f"Checkpoint: cannot write to the folder {os.fspath(self.folder)!r}: {error.strerror or error}"
                 f"{location()}. Choose one that exists, or can be made, and is writable."
             ) from error
+        self._saved = None
         self._set_timer()
 
     def _set_timer(self) -> None:
@@ -91,7 +94,8 @@ class Checkpoint(Callback):
 
     def on_step_end(self, step: int, logs: Logs, trainer: Trainer) -> None:
         """Save when steps or minutes are over."""
-        if (self.every_steps is not None and step % self.every_steps == 0) or time.monotonic() >= self._due:
+        due = (self.every_steps is not None and step % self.every_steps == 0) or time.monotonic() >= self._due
+        if due and trainer.step_count != self._saved:  # of several steps in one call there is one state
             self._save(trainer)
 
     def on_epoch_end(self, epoch: int, logs: Logs, trainer: Trainer) -> None:
@@ -108,6 +112,7 @@ class Checkpoint(Callback):
         step = trainer.step_count
         label = "" if value is None or not math.isfinite(value) else f"-{_plain(str(self.monitor))}={value:.9g}"
         trainer.save(self.folder / f"step-{step:09d}{label}.safetensors")
+        self._saved = step
         self._set_timer()
         self._prune(step)
 

@@ -31,6 +31,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 _FRAMES = 8  # shapes of batches kept ready
 _BORROW = 1 << 17  # bytes from which binding a caller's memory is cheaper than copying it
+_ALIGNMENT = 64  # kernels sum in another order what starts elsewhere, so that results would differ in the last bits
 
 
 class Executor:
@@ -177,7 +178,7 @@ class HostInput:
 
     def feed(self, array: Array) -> None:
         """Let the next run read `array`, of the input's shape and dtype; it must not change before that run."""
-        if array.nbytes >= _BORROW and array.flags.c_contiguous:
+        if array.nbytes >= _BORROW and array.flags.c_contiguous and array.ctypes.data % _ALIGNMENT == 0:
             self._source = array
             self._bind()
         else:

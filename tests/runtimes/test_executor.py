@@ -91,7 +91,8 @@ def test_batches_of_changing_sizes_share_one_state_and_frames_are_few():
 def test_large_arrays_are_lent_and_small_ones_copied():
     x = gc.input("x", ("n",))
     run = executor(gc.graph({"y": x * 2.0}))
-    small, large = np.ones(4, np.float32), np.ones(_BORROW // 4, np.float32)
+    small, large = np.ones(4, np.float32), buffers.aligned((_BORROW // 4,), np.dtype("float32"))
+    large[:] = 1
     for array in (small, large):
         frame = run.frame({"x": array.shape})
         frame.inputs["x"].feed(array)
@@ -100,13 +101,19 @@ def test_large_arrays_are_lent_and_small_ones_copied():
         frame.inputs["x"].buffer[:] = 7
         assert frame.run()["y"][0] == 14.0
         assert array[0] == 5
+    frame = run.frame({"x": (len(large) - 1,)})
+    large[1:] = 5
+    frame.inputs["x"].feed(large[1:])  # starts at no cache line
+    large[1:] = 6
+    assert frame.run()["y"][0] == 10.0
     strided = np.arange(2 * len(large), dtype=np.float32)[::2]
     np.testing.assert_array_equal(run.run({"x": strided})["y"], strided * 2)
 
 
 def test_read_only_arrays_can_be_lent():
     x = gc.input("x", ("n",))
-    array = np.ones(_BORROW, np.float32)
+    array = buffers.aligned((_BORROW,), np.dtype("float32"))
+    array[:] = 1
     array.flags.writeable = False
     assert executor(gc.graph({"y": x * 2.0})).run({"x": array})["y"][-1] == 2
 
