@@ -23,7 +23,7 @@ def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
     if b.ndim == 1 and a.ndim == 2:  # rows of a times a vector
         return lambda: F.unsqueeze(g, 1) * b, lambda: g @ a
     if a.ndim == 1 and b.ndim == 2:  # a vector times columns of b
-        return lambda: b @ g, lambda: F.unsqueeze(a, 1) * g
+        return lambda: g @ b.mT, lambda: F.unsqueeze(a, 1) * g  # b @ g would do, but not in onnxruntime without rows
     return lambda: _vector_grad(a, b, g, of_first=True), lambda: _vector_grad(a, b, g, of_first=False)
 
 
