@@ -94,12 +94,15 @@ _VALUE_RULES: dict[str, ValueRule] = {}
 _OUTPUT_COUNTS: dict[str, Callable[[Context], int | None]] = {}
 _MODULES = (
     *("elementwise", "layout", "indexing", "linalg", "reductions", "neural", "attention", "vision", "quantization"),
-    *("signal", "text", "controlflow", "sequence", "values"),
+    *("signal", "text", "controlflow", "sequence", "training", "values"),
 )
 
 
 def rule(*operators: str) -> Callable[[Rule], Rule]:
-    """Register a rule: it returns, for each output, a shape (the dtype comes from the schema), or a type."""
+    """Register a rule: it returns, for each output, a shape (the dtype comes from the schema), or a type.
+
+    An operator of another domain than ONNX's first is named with its domain, such as `"ai.onnx.ml.Scaler"`.
+    """
 
     def register(function: Rule) -> Rule:
         for name in operators:
@@ -164,12 +167,17 @@ def infer(
 _SKIPPED = TensorType(as_dtype("float32"), None)
 """The type of an output that nobody asked for, of an operator that graphc does not know."""
 
+
+def _full_name(spec: OpSpec) -> str:
+    return f"{spec.domain}.{spec.name}" if spec.domain else spec.name
+
+
 _SHAPE_READERS = frozenset({"Shape", "Size"})
 
 
 def _types(context: Context, dtypes: tuple[DType | None, ...]) -> tuple[Type, ...]:
     spec = context.spec
-    found = _RULES.get(spec.name) if spec.domain == "" else None
+    found = _RULES.get(_full_name(spec))
     if spec.domain == FUNCTION_DOMAIN:
         from graphc.ir.call import result_types
 
@@ -212,7 +220,7 @@ def _values(values_rule: ValueRule, context: Context, types: tuple[Type, ...]) -
     if not isinstance(first, TensorType) or first.shape is None or len(first.shape) > 2:
         return None
     size = first.size
-    if not isinstance(size, int) or size > MAX_VALUES:
+    if not first.is_static or not isinstance(size, int) or size > MAX_VALUES:  # [n, 0] has no elements, but no shape
         return None
     try:
         elements = values_rule(context)
@@ -258,7 +266,7 @@ def count_outputs(spec: OpSpec, inputs: tuple[Tensor | None, ...], attrs: Mappin
     _load()
     if spec.domain == FUNCTION_DOMAIN:
         return len(attrs["body"].outputs)
-    counter = _OUTPUT_COUNTS.get(spec.name)
+    counter = _OUTPUT_COUNTS.get(_full_name(spec))
     found = counter(Context(spec, inputs, attrs, asked or 0)) if counter else None
     if found is None:
         found = asked

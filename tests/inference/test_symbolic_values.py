@@ -205,6 +205,13 @@ def test_large_tensors_carry_no_elements() -> None:
     assert gc.constant(np.zeros((1, 1, 1), np.int64)).values is None
 
 
+def test_a_tensor_without_elements_may_have_a_symbolic_size() -> None:
+    t = gc.input("t", ("rows", 0), "int64")
+    assert (t[:, ::-1] + 1).shape == t.shape
+    empty = gc.input("x", ("n", 0))
+    assert gc.grad(gc.sum(empty[::-1]), empty).shape == empty.shape
+
+
 def test_elements_are_read_only() -> None:
     values = op.Shape(x).values
     assert values is not None
