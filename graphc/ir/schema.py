@@ -23,13 +23,27 @@ from graphc.ir.node import FUNCTION_DOMAIN, Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype, from_onnx_name
 
-__all__ = ["LATEST_OPSET", "OPSET", "AttrSpec", "OpSpec", "Parameter", "kind_of", "operator_names", "opset_of", "spec"]
+__all__ = [
+    "LATEST_OPSET",
+    "OPSET",
+    "TRAINING_DOMAIN",
+    "AttrSpec",
+    "OpSpec",
+    "Parameter",
+    "kind_of",
+    "operator_names",
+    "opset_of",
+    "spec",
+]
 
 OPSET = 23
 """The opset whose operators graphs are made of. Exports state a lower one where their operators allow it."""
 
 LATEST_OPSET = 26
 """The last opset that exports state, where an operator is as young: onnxruntime accepts none beyond it."""
+
+TRAINING_DOMAIN = "ai.onnx.preview.training"
+"""ONNX's domain of Gradient and of optimizers, which no runtime implements."""
 
 _WIDENED = (
     *("Cast", "CastLike", "Constant", "ConstantOfShape", "DequantizeLinear", "Flatten", "Identity", "If", "Loop"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from graphc.serial.names import Names, name_outputs, names_of_outputs
 from graphc.serial.nodes import captured, nondefault, origin_text, spec_of, used_outputs
 from graphc.serial.older_forms import drop_unread, older_form
 from graphc.serial.opsets import MIN_OPSET, OLDEST_OPSET, lowest_opset, lowest_opset_for_type
+from graphc.serial.preview_training import is_gradient, written_gradient
 from graphc.serial.protos import array_to_proto, attribute_to_proto, type_to_proto
 
 __all__ = ["to_model"]
@@ -44,6 +45,7 @@ def to_model(
     suffix: str = NEXT_SUFFIX,
     ir_version: int | None = None,
     data: DataFile | None = None,
+    reserved: Iterable[str] = (),
 ) -> onnx.ModelProto:
     """The ONNX model that computes `graph`.
 
@@ -63,6 +65,7 @@ def to_model(
         ir_version: the version of the file format to state, up to 13; the lowest that the opset allows, from 8 up, when
             None.
         data: collects the large arrays, which then are not in the model; the caller writes its file.
+        reserved: names that no value or node may bear.
 
     Raises:
         StateError: an array of `state` has another shape or dtype than its parameter.
@@ -75,6 +78,8 @@ def to_model(
     graph = inline(graph)
     model = onnx.ModelProto(producer_name="graphc", producer_version=graphc.__version__)
     exporter = _Exporter(model.graph, opset, data)
+    for name in reserved:
+        exporter.names.reserve(name)
     with collector_paused():
         _export_main(exporter, graph, state or {}, suffix)
     exporter.check(opset)
@@ -208,6 +213,8 @@ class _Scope:
         outer = captured(node)
         if outer:
             del inputs[len(inputs) - len(outer) :]
+        if is_gradient(node.op, node.domain):
+            inputs, attributes = written_gradient(node, inputs, attributes)
         name = next(filter(None, outputs))
         proto = self.proto.node.add(op_type=node.op, name=name, input=inputs, output=outputs)
         if node.domain:

@@ -18,7 +18,7 @@ from graphc.ir.foreign import apply_foreign, is_foreign
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Tensor, set_label
 from graphc.ir.origin import Origin, inherit, location
-from graphc.ir.schema import OPSET
+from graphc.ir.schema import OPSET, TRAINING_DOMAIN
 from graphc.ir.types import OptionalType, SequenceType, TensorType, Type, as_dtype
 from graphc.serial.binding import Binding
 from graphc.serial.external_data import ExternalData
@@ -27,6 +27,7 @@ from graphc.serial.function_body import body_graph, schema_function
 from graphc.serial.later import fits, rewritten, without_later_defaults
 from graphc.serial.metadata import ORIGIN_KEY, copy_name
 from graphc.serial.names import Names
+from graphc.serial.preview_training import is_gradient, named_operands
 from graphc.serial.protos import attribute_from_proto, type_from_proto, type_to_proto
 from graphc.serial.tensors import dense_from_sparse, read_tensor
 from graphc.serial.upgrade import OldNode, upgraded
@@ -226,8 +227,10 @@ class Scope:
                 f"the operator {node.domain}.{node.op_type} has graphs as attributes; only those of ONNX itself may"
                 f"{location()}"
             )
+        if is_gradient(node.op_type, node.domain):
+            inputs = [*inputs, *named_operands(attributes, len(inputs), self.get)]
         if not is_foreign(node.domain):
-            count = len(node.output)
+            count = None if node.domain == TRAINING_DOMAIN else len(node.output)
             return build.apply(node.op_type, inputs, attributes, outputs=count, domain=node.domain).outputs
         kinds = {a.name: onnx.AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
         given = {name: schema.normalize(kinds[name], value) for name, value in attributes.items()}
