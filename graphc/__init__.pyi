@@ -181,6 +181,7 @@ from passes.modes import jacobian as jacobian
 from passes.modes import jvp as jvp
 from passes.randomness.counter_based import counter_based as counter_based
 from passes.simplify import simplify as simplify
+from passes.summary import summary as summary
 from passes.train_step import train_step as train_step
 from passes.vmap import per_example_grad as per_example_grad
 from passes.vmap import vmap as vmap

@@ -25,7 +25,7 @@ from graphc.ir.types import TensorType
 from graphc.serial.nodes import used_outputs
 from passes.rules.match import integers
 
-__all__ = ["DEFAULT_SIZE", "Cost", "Sizes", "Sizing", "cost", "cost_of"]
+__all__ = ["DEFAULT_SIZE", "Cost", "Sizes", "Sizing", "abbreviated", "cost", "cost_of"]
 
 DEFAULT_SIZE = 32
 """What symbolic dimensions that nothing is said of are set to, and dimensions and axes that are not known."""
@@ -50,16 +50,26 @@ def cost(graph: Graph, sizes: Sizes | None = None) -> Cost:
     return _total(graph, Sizing(sizes))
 
 
-def cost_of(node: Node, sizes: Sizes | None = None) -> Cost:
+def cost_of(node: Node, sizes: Sizes | Sizing | None = None) -> Cost:
     """What one node costs of whose outputs the first alone is used."""
-    return _of(node, [0], Sizing(sizes))
+    return _of(node, [0], sizes if isinstance(sizes, Sizing) else Sizing(sizes))
+
+
+def abbreviated(amount: int) -> str:
+    """A number to three digits with the prefix of a power of thousand: 1234567 is `1.23 M`."""
+    size = float(amount)
+    for prefix in ("", "k", "M", "G"):
+        if size < 999.5:
+            return f"{size:.3g} {prefix}".rstrip()
+        size /= 1000
+    return f"{size:.3g} T"
 
 
 class Sizing:
-    """Sizes of tensors under values for symbols."""
+    """Sizes of tensors under values for symbols, `default` for those that are not given."""
 
-    def __init__(self, given: Sizes | None = None) -> None:
-        self._given = dict(given or {})
+    def __init__(self, given: Sizes | None = None, default: int = DEFAULT_SIZE) -> None:
+        self._given, self._default = dict(given or {}), default
         self._known: dict[Dim, int] = {}
 
     def dim(self, d: Dim) -> int:
@@ -69,7 +79,7 @@ class Sizing:
         found = self._known.get(d)
         if found is None:
             names = dims.symbols([d])
-            size = dims.evaluate(d, {name: self._given.get(name, DEFAULT_SIZE) for name in names})
+            size = dims.evaluate(d, {name: self._given.get(name, self._default) for name in names})
             found = self._known[d] = max(int(size), 0)
         return found
 
@@ -78,7 +88,7 @@ class Sizing:
         if t is None:
             return ()
         found = t.type.shape if isinstance(t.type, TensorType) else None
-        return (DEFAULT_SIZE,) if found is None else tuple([self.dim(d) for d in found])
+        return (self._default,) if found is None else tuple([self.dim(d) for d in found])
 
     def elements(self, t: Tensor | None) -> int:
         """The number of elements, 0 for a missing input."""

@@ -20,7 +20,7 @@ from graphc.errors import GraphcError, VerificationError
 from graphc.ir.graph import Graph
 from graphc.ir.node import Node
 from graphc.ir.origin import location
-from passes.cost import Cost, Sizes, cost
+from passes.cost import Cost, Sizes, abbreviated, cost
 from passes.rewrite import recording
 from passes.verify import verify as verify_graph
 
@@ -196,8 +196,8 @@ class Trace:
             first, then = costs[id(r.before)], costs[id(r.after)]
             nodes = _change(f"{r.before.count():,}", f"{r.after.count():,}")
             flops, moved = (
-                _change(_short(first.flops), _short(then.flops)),
-                _change(_short(first.bytes), _short(then.bytes)),
+                _change(abbreviated(first.flops), abbreviated(then.flops)),
+                _change(abbreviated(first.bytes), abbreviated(then.bytes)),
             )
             rules = ", ".join(f"{name} {count}" for name, count in r.matches.items())
             yield r.name, nodes, flops, moved, f"{r.seconds * 1e3:.1f}", rules or ("" if r.changed else "no change")
@@ -208,16 +208,6 @@ _HEADER = ("pass", "nodes", "FLOPs", "bytes", "ms", "rules")
 
 def _change(before: str, after: str) -> str:
     return before if before == after else f"{before} -> {after}"
-
-
-def _short(amount: int) -> str:
-    """A number to three digits with the prefix of a power of thousand: 1234567 is `1.23 M`."""
-    size = float(amount)
-    for prefix in ("", "k", "M", "G"):
-        if size < 999.5:
-            return f"{size:.3g} {prefix}".rstrip()
-        size /= 1000
-    return f"{size:.3g} T"
 
 
 def apply(graph: Graph, pipeline: Sequence[Pass]) -> Graph:

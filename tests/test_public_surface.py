@@ -209,6 +209,7 @@ PUBLIC = [
     "substitute",
     "subtract",
     "sum",
+    "summary",
     "swapaxes",
     "take",
     "take_along_axis",

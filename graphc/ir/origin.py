@@ -29,6 +29,11 @@ class Origin(NamedTuple):
     scope: str = ""
     derived: str = ""
 
+    @property
+    def is_backward(self) -> bool:
+        """Whether it is that of a gradient or of an update of state, not of the forward pass."""
+        return bool(self.derived) and not self.derived.startswith("counter-based")  # masks are forward
+
     def __str__(self) -> str:
         return f"{os.path.basename(self.filename)}:{self.lineno}"
 

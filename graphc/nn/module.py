@@ -21,7 +21,7 @@ import contextlib
 import copy
 import itertools
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
@@ -173,6 +173,12 @@ class Module:
     def state_names(self) -> list[str]:
         """The names of :meth:`named_parameters`: the keys of a state dictionary, in PyTorch's order."""
         return [name for name, _ in self.named_parameters()]
+
+    def summary(self, *inputs: Any, sizes: Mapping[str, int] | None = None, depth: int | None = None) -> Any:
+        """A table of the layers: results, parameters, operations. Of inputs or shapes; see :func:`graphc.summary`."""
+        import graphc
+
+        return graphc.summary(self, *inputs, sizes=sizes, depth=depth)
 
     def extra_repr(self) -> str:
         """The options that `repr` shows between the parentheses; subclasses define it."""
