@@ -195,6 +195,9 @@ from runtimes.evaluate import compile as compile
 from runtimes.evaluate import evaluate as evaluate
 from runtimes.export import export as export
 from runtimes.export_step import export_step as export_step
+from runtimes.export_training_info import export_training_info as export_training_info
+from runtimes.load_step import LoadedStep as LoadedStep
+from runtimes.load_step import load_step as load_step
 from runtimes.loggers import CSVLog as CSVLog
 from runtimes.loggers import JSONLog as JSONLog
 from runtimes.loggers import LearningCurves as LearningCurves

@@ -70,7 +70,7 @@ class ModelFile:
 
         Raises ExportError when the model is too large for one file and is to have no other.
         """
-        data = self._data_file(graph, state or {})
+        data = self.data_for(graph, state or {})
         model = to_model(graph, state=state, opset=opset, ir_version=ir_version, metadata=metadata, data=data)
         self.save(model, data)
         return model
@@ -90,19 +90,16 @@ class ModelFile:
         self.fresh.write_bytes(model.SerializeToString())
         onnx.checker.check_model(os.fspath(self.fresh), full_check=True)
 
-    def _data_file(self, graph: Graph, state: Mapping[str, Array]) -> DataFile | None:
+    def data_for(self, graph: Graph, state: Mapping[str, Array]) -> DataFile | None:
+        """Where large arrays of the model of `graph` go; None where they stay in it."""
         wanted = self._external
         if wanted is None:
             wanted = _size(graph, state) >= _LARGEST
         if wanted is False:
             return None
-        return self.data_file(_THRESHOLD if wanted is True else wanted)
-
-    def data_file(self, threshold: int = _THRESHOLD) -> DataFile:
-        """A file for arrays from so many bytes on, under a name that is free."""
         taken = {path.name for path in self._data_files()}
         names = (f"{self._target.name}{number}.data" for number in ("", *(f".{n}" for n in range(1, len(taken) + 1))))
-        return DataFile(next(name for name in names if name not in taken), threshold)
+        return DataFile(next(name for name in names if name not in taken), _THRESHOLD if wanted is True else wanted)
 
     def _data_files(self) -> list[Path]:
         """The data files that are there: `model.onnx.data`, `model.onnx.1.data` and so on."""

@@ -31,7 +31,7 @@ from graphc.serial.reader import File, Scope, declared_type, initializers_of, in
 from graphc.serial.tensors import read_tensor
 from graphc.serial.validate import validate
 
-__all__ = ["from_model", "load"]
+__all__ = ["from_model", "load", "load_proto", "open_proto"]
 
 
 def load(
@@ -62,7 +62,19 @@ def load(
         ModelImportError: the file cannot be read or is no valid model, an operator or type is not supported, `dims`
             names what the model has not, or a pattern matches nothing that could be trained.
     """
-    proto, folder, name = _open(source)
+    return load_proto(*open_proto(source), dims=dims, parameters=parameters, freeze=freeze)
+
+
+def load_proto(
+    proto: onnx.ModelProto,
+    folder: Path | None,
+    name: str,
+    *,
+    dims: Mapping[str, object] | None = None,
+    parameters: Iterable[str] | None = None,
+    freeze: Iterable[str] = (),
+) -> Model:
+    """What :func:`load` makes of a model called `name`, whose values may lie in `folder`."""
     file = File(ExternalData(folder), Binding(dims), name)
     prepared = _Prepared(proto, file)
     state = read_state(proto)
@@ -104,8 +116,8 @@ def from_model(model: onnx.ModelProto, parameters: Iterable[str] = ()) -> tuple[
 # --- files --------------------------------------------------------------------------------------------------------
 
 
-def _open(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None, str]:
-    """The model, the folder that it lies in, and what to call it."""
+def open_proto(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> tuple[onnx.ModelProto, Path | None, str]:
+    """The model, the folder that it lies in, and what to call it. Raises ModelImportError."""
     if isinstance(source, onnx.ModelProto):
         return source, None, source.graph.name or "model"
     if isinstance(source, bytes):

@@ -24,6 +24,7 @@ __all__ = [
     "copy_name",
     "describe_state",
     "read_state",
+    "state_text",
 ]
 
 NEXT_SUFFIX = ".next"
@@ -59,11 +60,15 @@ class State(NamedTuple):
 def describe_state(graph: Graph, suffix: str) -> str:
     """The text under STATE_KEY for a graph that has parameters."""
     parameters = {name: bool(t.node.attrs["trainable"]) for name, t in graph.parameters.items()}
-    following = {str(t.name): f"{t.name}{suffix}" for t in graph.updates}
-    return json.dumps({"parameters": parameters, "next": following})
+    return state_text(State(parameters, {str(t.name): f"{t.name}{suffix}" for t in graph.updates}))
 
 
-def read_state(model: onnx.ModelProto) -> State:
+def state_text(state: State) -> str:
+    """The text under STATE_KEY."""
+    return json.dumps({"parameters": dict(state.parameters), "next": dict(state.next)})
+
+
+def read_state(model: onnx.ModelProto | onnx.GraphProto) -> State:
     """What :func:`describe_state` wrote, or nothing. Raises ModelImportError for a malformed text."""
     text = next((entry.value for entry in model.metadata_props if entry.key == STATE_KEY), None)
     if text is None:
