@@ -142,3 +142,12 @@ def test_gradients_of_linear_operators_are_the_transposes_of_the_kernels_of_onnx
     received = gc.evaluate(g, {t: (feeds | {"seed": u})[str(t.name)] for t in leaves([g])})
     left, right = (value - offset) * u, feeds["a"] * received
     assert abs(left.sum() - right.sum()) <= 1e-5 * (np.abs(left).sum() + np.abs(right).sum())
+
+
+def test_slices_of_symbolic_axes_between_transposes_run_in_onnxruntime() -> None:
+    """It loses the axes of a Pad when it moves a Transpose over it, so that the Pad must name all of them."""
+    x = gc.input("x", ("n", "m", 4))
+    y = gc.transpose(gc.transpose(x, (1, 0, 2))[1:], (1, 0, 2))
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    found = gc.evaluate(gc.grad(gc.sum(y * y), x), {"x": values})
+    np.testing.assert_array_equal(found, np.where(np.arange(3)[:, None] > 0, 2 * values, 0))
