@@ -6,9 +6,8 @@ import pkgutil
 
 import bench
 
-TABLES = sorted(
-    module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in ("__main__", "table")
-)
+HELPERS = ("__main__", "models", "rounds", "table")
+TABLES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in HELPERS)
 
 
 def main() -> None:

@@ -3,133 +3,28 @@
 from __future__ import annotations
 
 import functools
+import json
 import math
-import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 import graphc as gc
+from bench.models import MODELS, Model, layer_norm, normal, tanh_gelu
+from bench.rounds import OPTIONS, Round, ratios
 from bench.table import show
 from graphc import functional as F
-from graphc import nn
 from graphc.serial.export import to_model
 from passes.fusion import FUSIONS
 from passes.manager import BeforeGradient, Pass, run
 from passes.rewrite import rewrite
-from runtimes.session import RuntimeOptions, Session
-
-OPTIONS = RuntimeOptions(threads=2, spinning=False)  # spinning threads of one session would slow the next
-REPEATS = 9
-SLICE = 0.05  # seconds that a round takes at least
-RNG = np.random.default_rng(0)
-
-Round = Callable[[], object]
-
-
-def ratios(rounds: Mapping[str, Round], base: str) -> dict[str, tuple[float, float]]:
-    """Of each round its median milliseconds, and the median of its ratios to `base`; interleaved."""
-    counts = {}
-    for name, call in rounds.items():
-        call()
-        start = time.perf_counter()
-        call()
-        counts[name] = max(1, round(SLICE / max(time.perf_counter() - start, 1e-6)))
-    times: dict[str, list[float]] = {name: [] for name in rounds}
-    for _ in range(REPEATS):
-        for name, call in rounds.items():
-            start = time.perf_counter()
-            for _ in range(counts[name]):
-                call()
-            times[name].append((time.perf_counter() - start) / counts[name] * 1e3)
-    return {
-        name: (statistics.median(found), statistics.median(t / b for t, b in zip(found, times[base], strict=True)))
-        for name, found in times.items()
-    }
-
+from runtimes.session import Session
 
 # --- training steps -----------------------------------------------------------------------------------------------
-
-
-class Model(NamedTuple):
-    """A loss and a batch for it."""
-
-    loss: gc.Tensor
-    feeds: dict[str, Any]
-
-
-def classes(count: int, rows: int) -> Any:
-    return RNG.integers(0, count, rows)
-
-
-def normal(*shape: int) -> Any:
-    return RNG.normal(size=shape).astype("float32")
-
-
-def mlp() -> Model:
-    x, y = gc.input("x", ("batch", 784)), gc.input("y", ("batch",), "int64")
-    net = nn.Sequential(nn.Linear(512), nn.ReLU(), nn.Linear(512), nn.ReLU(), nn.Linear(10))
-    return Model(nn.cross_entropy(net(x), y), {"x": normal(64, 784), "y": classes(10, 64)})
-
-
-def lenet() -> Model:
-    x, y = gc.input("x", ("batch", 1, 28, 28)), gc.input("y", ("batch",), "int64")
-    features = [nn.Conv2d(6, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 5), nn.ReLU(), nn.MaxPool2d(2)]
-    net = nn.Sequential(*features, nn.Flatten(), nn.Linear(120), nn.ReLU(), nn.Linear(84), nn.ReLU(), nn.Linear(10))
-    return Model(nn.cross_entropy(net(x), y), {"x": normal(64, 1, 28, 28), "y": classes(10, 64)})
-
-
-def resnet() -> Model:
-    """ResNet-18 for images of 32 by 32."""
-
-    def convolved(t: gc.Tensor, channels: int, stride: int, name: str, kernel: int = 3) -> gc.Tensor:
-        made = nn.Conv2d(channels, kernel, stride=stride, padding=kernel // 2, bias=False, name=f"{name}.conv")(t)
-        return nn.BatchNorm2d(name=f"{name}.norm")(made)
-
-    x, y = gc.input("x", ("batch", 3, 32, 32)), gc.input("y", ("batch",), "int64")
-    t = gc.relu(convolved(x, 64, 1, "stem"))
-    for stage, channels in enumerate((64, 128, 256, 512)):
-        for block in range(2):
-            stride = 2 if stage and not block else 1
-            name = f"layer{stage}.{block}"
-            inner = convolved(gc.relu(convolved(t, channels, stride, f"{name}.0")), channels, 1, f"{name}.1")
-            short = t if stride == 1 else convolved(t, channels, stride, f"{name}.short", 1)
-            t = gc.relu(inner + short)
-    logits = nn.Linear(10, name="head")(gc.mean(t, (2, 3)))
-    return Model(nn.cross_entropy(logits, y), {"x": normal(8, 3, 32, 32), "y": classes(10, 8)})
-
-
-def transformer() -> Model:
-    """Two blocks as exported models have them: normalization, Gelu, attention and loss written out."""
-    width, tokens, heads = 128, 64, 4
-
-    def norm(t: gc.Tensor, name: str) -> gc.Tensor:
-        scale = gc.parameter(f"{name}.weight", (width,), np.ones(width, np.float32))
-        bias = gc.parameter(f"{name}.bias", (width,))
-        return layer_norm(t, scale, bias)
-
-    def split(t: gc.Tensor) -> gc.Tensor:
-        return gc.transpose(gc.reshape(t, (-1, tokens, heads, width // heads)), (0, 2, 1, 3))
-
-    x, y = gc.input("x", ("batch", tokens, width)), gc.input("y", ("batch",), "int64")
-    t = x
-    for layer in range(2):
-        linear = [
-            nn.Linear(n, name=f"{layer}.{i}") for i, n in enumerate((width, width, width, width, 4 * width, width))
-        ]
-        a = norm(t, f"{layer}.a")
-        q, k, v = (split(f(a)) for f in linear[:3])
-        weights = gc.softmax(q @ k.mT / math.sqrt(width // heads), -1)
-        t = t + linear[3](gc.reshape(gc.transpose(weights @ v, (0, 2, 1, 3)), (-1, tokens, width)))
-        t = t + linear[5](tanh_gelu(linear[4](norm(t, f"{layer}.b"))))
-    logits = nn.Linear(10, name="head")(gc.mean(t, 1))
-    loss = nn.nll_loss(gc.log_softmax(logits, 1), y)
-    return Model(loss, {"x": normal(16, tokens, width), "y": classes(10, 16)})
-
-
-MODELS = {"MLP": mlp, "LeNet": lenet, "ResNet-18, 32 x 32": resnet, "transformer, 2 blocks": transformer}
 
 
 def name_of(step: Any) -> str:
@@ -163,12 +58,32 @@ def steps() -> None:
     show("Training steps, SGD, 2 threads", ["model", "passes", "ms (median)", "times train (median of ratios)"], rows)
 
 
+def memory() -> None:
+    """The memory that steps add to the process: prepared plain, and by the train pipeline. Each in its own process."""
+    rows = []
+    for title in MODELS:
+        added = {}
+        for kind in ("plain", "train"):
+            command = [sys.executable, "-c", f"from bench.passes import _added; _added({title!r}, {kind!r})"]
+            added[kind] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        plain, train = added["plain"], added["train"]
+        rows.append([title, f"{plain:.1f}", f"{train:.1f}", f"{train / plain:.2f}"])
+    show("Memory that training steps take at their peak", ["model", "no pass, MiB", "train, MiB", "ratio"], rows)
+
+
+def _added(title: str, kind: str) -> None:
+    """Print by how many MiB the first steps of a model lift the peak of this process above what preparing it took."""
+    import resource
+
+    model = MODELS[title]()
+    run_once = step_round(model, gc.pipelines.train if kind == "train" else [])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(5):
+        run_once()
+    print(json.dumps((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+
+
 # --- fusions ------------------------------------------------------------------------------------------------------
-
-
-def layer_norm(x: gc.Tensor, scale: gc.Tensor, bias: gc.Tensor) -> gc.Tensor:
-    d = x - gc.mean(x, -1, keepdims=True)
-    return d / gc.sqrt(gc.mean(d * d, -1, keepdims=True) + 1e-5) * scale + bias
 
 
 def rms_norm(x: gc.Tensor, scale: gc.Tensor) -> gc.Tensor:
@@ -177,10 +92,6 @@ def rms_norm(x: gc.Tensor, scale: gc.Tensor) -> gc.Tensor:
 
 def gelu(x: gc.Tensor) -> gc.Tensor:
     return 0.5 * x * (gc.erf(x * (1 / math.sqrt(2))) + 1.0)
-
-
-def tanh_gelu(x: gc.Tensor) -> gc.Tensor:
-    return 0.5 * x * (1.0 + gc.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * gc.pow(x, 3.0))))
 
 
 def attention(q: gc.Tensor, k: gc.Tensor, v: gc.Tensor) -> gc.Tensor:
@@ -251,4 +162,5 @@ def main() -> None:
     """Print the tables."""
     costs()
     fusions()
+    memory()
     steps()
