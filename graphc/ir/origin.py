@@ -22,12 +22,16 @@ _INTERNAL = tuple(os.path.join(_ROOT, package) + os.sep for package in ("graphc"
 
 
 class Origin(NamedTuple):
-    """A source line (`filename`, `lineno`), the layer path (`scope`) and, for a derived node, what it derives from."""
+    """A source line (`filename`, `lineno`), the layer path (`scope`) and, for a derived node, what it derives from.
+
+    For a node that was read from a file, `lineno` is its place there, and `node` its name.
+    """
 
     filename: str
     lineno: int
     scope: str = ""
     derived: str = ""
+    node: str = ""
 
     @property
     def is_backward(self) -> bool:
@@ -74,7 +78,7 @@ def inherit(origin: Origin | None, derived: str = "") -> Iterator[None]:
     if origin is None:
         yield
         return
-    token = _inherited.set(origin._replace(derived=derived) if derived else origin)
+    token = _inherited.set(origin._replace(derived=derived, node="") if derived else origin)
     try:
         yield
     finally:

@@ -115,6 +115,7 @@ class _Exporter:
     def __init__(self, main: onnx.GraphProto, opset: int | None, data: DataFile | None) -> None:
         self.main = main
         self.names = Names()
+        self.node_names = Names()
         self.data = data
         self.allowed = opset or LATEST_OPSET
         self.lowest = self.floor = min(self.allowed, MIN_OPSET)
@@ -215,7 +216,8 @@ class _Scope:
             del inputs[len(inputs) - len(outer) :]
         if is_gradient(node.op, node.domain):
             inputs, attributes = written_gradient(node, inputs, attributes)
-        name = next(filter(None, outputs))
+        name = node.origin.node if node.origin else ""
+        name = exporter.node_names.unique(name) if name else next(filter(None, outputs))
         proto = self.proto.node.add(op_type=node.op, name=name, input=inputs, output=outputs)
         if node.domain:
             proto.domain = node.domain

@@ -58,9 +58,9 @@ class File:
         written = next((entry.value for entry in node.metadata_props if entry.key == ORIGIN_KEY), None)
         found = None if written is None else _WRITTEN_ORIGIN.fullmatch(written)
         if found is None:
-            return inherit(Origin(self.name, position + 1, node.name))
+            return inherit(Origin(self.name, position + 1, node.name, node=node.name))
         filename, lineno, scope, derived = found.groups(default="")
-        return inherit(Origin(filename, int(lineno), scope, derived))
+        return inherit(Origin(filename, int(lineno), scope, derived, node.name))
 
 
 def input_leaf(name: str, t: Type) -> Tensor:
@@ -195,11 +195,13 @@ class Scope:
     def _expanded(self, node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None] | None:
         """The outputs of a node by the function body of its operator; None where ONNX has none."""
         types = [onnx.TypeProto() if t is None else type_to_proto(t.type) for t in inputs]
-        function = schema_function(node, types, self.file.opset)
+        opset = max(self.file.opset, OPSET)
+        version = self.file.versions.get(node.domain, 1) if node.domain else opset
+        function = schema_function(node, types, version)
         if function is None:
             return None
-        body = body_graph(node, function, self.file.opset)
-        scope = Scope(body, replace(self.file, name=None))
+        body = body_graph(node, function, opset)
+        scope = Scope(body, replace(self.file, name=None, opset=opset))
         for name, t in zip(node.input, inputs, strict=True):
             if t is not None:
                 scope.values[name] = t
@@ -220,8 +222,11 @@ class Scope:
         inputs: Sequence[Tensor | None],
         attributes: Mapping[str, Any],
         bodies: Mapping[str, onnx.GraphProto],
-    ) -> Sequence[Tensor]:
+    ) -> Sequence[Tensor | None]:
         """The outputs of a node of another domain than ONNX's first."""
+        expanded = None if is_foreign(node.domain) else self._expanded(node, inputs)
+        if expanded is not None:
+            return expanded
         if bodies:
             raise ModelImportError(
                 f"the operator {node.domain}.{node.op_type} has graphs as attributes; only those of ONNX itself may"
