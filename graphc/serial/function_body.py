@@ -13,16 +13,16 @@ __all__ = ["body_graph", "schema_function"]
 _DOMAIN = "graphc.body"
 
 
-def schema_function(node: onnx.NodeProto, types: Sequence[onnx.TypeProto], opset: int) -> onnx.FunctionProto | None:
-    """The latest body, up to `opset`, of the operator that `node` applies; None where there is none.
+def schema_function(node: onnx.NodeProto, types: Sequence[onnx.TypeProto], version: int) -> onnx.FunctionProto | None:
+    """The latest body, up to a version of its domain, of the operator that `node` applies; None where there is none.
 
     `types` are those of the inputs, empty for the ones not given: some bodies depend on them, or on the attributes.
     """
-    if not onnx.defs.has(node.op_type, opset, node.domain):
+    if not onnx.defs.has(node.op_type, version, node.domain):
         return None
-    schema = onnx.defs.get_schema(node.op_type, opset, node.domain)
-    fixed = [v for v in schema.function_opset_versions if v <= opset]
-    built = [v for v in schema.context_dependent_function_opset_versions if v <= opset]
+    schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+    fixed = [v for v in schema.function_opset_versions if v <= version]
+    built = [v for v in schema.context_dependent_function_opset_versions if v <= version]
     if schema.has_function and fixed:
         text = schema.get_function_with_opset_version(max(fixed))
     elif schema.has_context_dependent_function and built:

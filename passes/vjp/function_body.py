@@ -16,6 +16,7 @@ from graphc.ir.graph import substitute
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.schema import OPSET, opset_of, spec
 from graphc.ir.types import TensorType, Type
+from graphc.serial.function_body import schema_function
 from graphc.serial.load import from_model
 from graphc.serial.protos import attribute_to_proto, type_to_proto
 
@@ -25,8 +26,6 @@ Lowering: TypeAlias = "Callable[..., Sequence[Tensor]]"
 
 Gradient: TypeAlias = "tuple[list[Tensor], list[Tensor], list[Tensor | None]]"
 """Inputs of a graph, the cotangents of its outputs, and the gradient with respect to each input."""
-
-_DOMAIN = "graphc.body"
 
 
 @functools.cache
@@ -115,7 +114,11 @@ def _body(
     kinds = spec(op).attributes
     made.attribute.extend(attribute_to_proto(name, kinds[name].kind, value) for name, value in attrs)
     protos = [onnx.TypeProto() if t is None else type_to_proto(t) for t in types]
-    function = _function(made, protos)
+    function = schema_function(made, protos, opset_of(op))
+    if function is None:
+        raise AssertionError(f"{op} has no function body")
+    for imported in function.opset_import:
+        imported.version = OPSET  # onnx gives a body a later version when one of its operators changes meaning
     made.domain = function.domain
     model = onnx.ModelProto(ir_version=10, functions=[function])
     model.graph.name = op
@@ -128,22 +131,3 @@ def _body(
     model.opset_import.add(domain=function.domain, version=1)
     graph, _ = from_model(model)
     return list(graph.inputs), list(graph.outputs)
-
-
-def _function(node: onnx.NodeProto, types: list[onnx.TypeProto]) -> onnx.FunctionProto:
-    """The latest body up to the opset of the operator, as a function of a domain of its own."""
-    opset = opset_of(node.op_type)
-    schema = onnx.defs.get_schema(node.op_type, opset, "")
-    if schema.has_function:
-        version = max(v for v in schema.function_opset_versions if v <= opset)
-        text = schema.get_function_with_opset_version(version)
-    else:
-        version = max(v for v in schema.context_dependent_function_opset_versions if v <= opset)
-        text = schema.get_context_dependent_function_with_opset_version(
-            version, node.SerializeToString(), [t.SerializeToString() for t in types]
-        )
-    function = onnx.FunctionProto.FromString(text)
-    function.domain = _DOMAIN
-    for imported in function.opset_import:
-        imported.version = OPSET  # onnx gives a body a later version when one of its operators changes meaning
-    return function

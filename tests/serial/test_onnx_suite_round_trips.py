@@ -24,7 +24,6 @@ REASONS = (
     "states no opset",
     "is not valid",
     "are not supported",
-    "has graphs as attributes",
 )
 
 # Where onnx's own inference fails: in the function of the operator; on a value that a Loop makes optional or not.
