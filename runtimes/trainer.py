@@ -25,6 +25,7 @@ from passes.batch_norm import lower_batch_norm
 from passes.ema import with_averages
 from passes.forms import to_inference
 from passes.manager import Pass
+from passes.multi_step import worthwhile_count
 from passes.randomness import counter_based
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from passes.updates import UpdateOptions
@@ -152,7 +153,7 @@ class Trainer:
         shuffle: bool = True,
         drop_last: bool = False,
         prefetch: int = 0,
-        steps_per_call: int = 1,
+        steps_per_call: int | Literal["auto"] = 1,
         resident: bool = False,
         callbacks: Iterable[Callback] = (),
         verbose: bool | None = None,
@@ -174,23 +175,24 @@ class Trainer:
             drop_last: whether to leave out a smaller last batch.
             prefetch: how many batches to load ahead of time, in a background thread; for data from disk or from Python.
             steps_per_call: how many steps onnxruntime makes in one call, as far as batches of equal shapes follow one
-                another: faster where a step takes well below a millisecond, with the same results to the bit. Callbacks
-                are told of each step, but after the call: the state is that after its last step then, which is also
-                what checkpoints keep, and `stop` or a new learning rate hold from the next call on.
+                another; "auto" goes by an estimate of what a step costs. Faster where that is well below a
+                millisecond, with the same results to the bit. Callbacks are told of each step, but after the call: the
+                state is that after its last step then, which is also what checkpoints keep, and `stop` or a new
+                learning rate hold from the next call on.
             resident: keep the data, which must be arrays, on the device, and let the step gather its rows there: for
                 a GPU whose memory holds them. There is nothing to prefetch then.
             callbacks: what else to do.
             verbose: True prints a line for each epoch, False nothing; None prints, with a progress bar, in terminals.
 
         Raises:
-            FeedError: the data do not match the inputs of the loss, or are empty, or `batch_size` is not positive.
+            FeedError: the data do not match the inputs of the loss, or are empty, or a number is not positive.
             NonFiniteError: the loss became NaN or infinite; the trainer's state is that before the failing step.
         """
         train = self._source(data)
         held_out = None if validation is None else self._source(validation)
         size = train.rows_per_batch(batch_size)
         on_device = self._resident(train, size) if resident else None
-        steps = self._steps(steps_per_call)
+        steps = self._steps(steps_per_call, train, size)
         batching = Batching(on_device or train, size, shuffle, drop_last, 0 if resident else prefetch, steps)
         calls = list(callbacks)
         history = History()
@@ -236,9 +238,13 @@ class Trainer:
         """The data for the loss, checked."""
         return as_source(data, self._inputs, check_nan=self._check_nan, ranges=self._ranges)
 
-    def _steps(self, asked: int) -> int:
+    def _steps(self, asked: int | Literal["auto"], data: Source, batch_size: int) -> int:
+        """How many steps to make in one call."""
+        if asked == "auto":
+            sizes = self._check.sizes(data.shapes(batch_size)) if isinstance(data, Dataset) else {}
+            return worthwhile_count(self.step.graph, sizes)
         if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-            raise FeedError(f"steps_per_call={asked!r}; expected a positive number{location()}")
+            raise FeedError(f"steps_per_call={asked!r}; expected a positive number, or 'auto'{location()}")
         return asked
 
     def _resident(self, data: Source, batch_size: int) -> ResidentData:
@@ -248,7 +254,7 @@ class Trainer:
                 f"resident=True: the data are no arrays; expected arrays by input name{location()}. Put items or "
                 "batches together in arrays first, or leave out resident=True."
             )
-        FeedChecker(self._inputs).sizes(data.shapes(batch_size))
+        self._check.sizes(data.shapes(batch_size))
         return ResidentData(data, self.device)
 
     def _epoch(self, batching: Batching, calls: list[Callback], progress: Progress) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 import graphc as gc
+from graphc import nn
 from graphc.ir.build import leaf
 from graphc.ir.node import INPUT
 from graphc.ir.types import TensorType
-from passes.multi_step import multi_step
+from passes.multi_step import multi_step, worthwhile_count
 from passes.resident import read_rows
 from passes.train_step import train_step
 from passes.verify import verify
@@ -130,3 +131,29 @@ def test_an_input_without_rows_cannot_be_read_from_data():
     graph = gc.graph({"y": gc.input("x", ()) * 2.0})
     with pytest.raises(gc.GraphError, match=r"read_rows: the input 'x' is float32\[\]; expected an axis of rows"):
         read_rows(graph, {"x": ()})
+
+
+# --- how many -----------------------------------------------------------------------------------------------------
+
+
+def perceptron(width: int) -> gc.Graph:
+    x, y = gc.input("x", ("batch", width)), gc.input("y", ("batch",), "int64")
+    logits = nn.Sequential(nn.Linear(width), nn.ReLU(), nn.Linear(width), name="net")(x)
+    return train_step(nn.cross_entropy(logits, y), optimizer=gc.optim.SGD(0.1)).graph
+
+
+def test_the_smaller_a_step_the_more_of_them_are_worth_a_call():
+    counts = [worthwhile_count(perceptron(width), {"batch": 64}) for width in (4, 32, 128, 256, 512, 1024)]
+    assert counts[0] == 16
+    assert 1 < counts[2] < counts[1]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] == 1
+    assert worthwhile_count(perceptron(32), {"batch": 10000}) == 1
+
+
+def test_large_graphs_are_not_multiplied_beyond_what_loads_soon():
+    w = gc.parameter("w", ())
+    chain = w
+    for _ in range(1500):
+        chain = gc.sin(chain)
+    assert worthwhile_count(gc.graph({"y": chain})) <= 2

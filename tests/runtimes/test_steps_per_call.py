@@ -327,5 +327,15 @@ def test_a_loss_that_is_not_finite_fails_as_in_single_steps(steps_per_call, resi
 
 @pytest.mark.parametrize("count", [0, -1, 1.5, True, "many"])
 def test_what_is_no_number_of_steps_is_refused(count):
-    with pytest.raises(gc.FeedError, match=f"steps_per_call={count!r}; expected a positive number"):
+    with pytest.raises(gc.FeedError, match=f"steps_per_call={count!r}; expected a positive number, or .auto"):
         PROBLEM.trainer().fit(DATA, steps_per_call=count)
+
+
+# --- chosen by the estimate ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [DATA, stream], ids=["arrays", "stream"])
+def test_auto_makes_many_steps_of_a_tiny_net_in_one_call(data):
+    assert_equal_to_single_steps(PROBLEM.trainer, data, batch_size=3, epochs=2, steps_per_call="auto")
+    _, _, watch = fitted(PROBLEM.trainer, DATA, batch_size=3, steps_per_call="auto")
+    assert watch.counters[0] > 8
