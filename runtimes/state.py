@@ -15,7 +15,9 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import TensorType, as_dtype
+from graphc.nn.batchnorm import tracking_of
 from graphc.nn.init import initialize
+from graphc.nn.module import Module
 from runtimes.atomic import Replacing
 from runtimes.feeds import convert
 
@@ -45,16 +47,21 @@ def complete_state(state: State | None, graph: Graph, seed: int) -> dict[str, Ar
     return match_state({**{n: state[n] for n in parameters if n in state}, **drawn}, graph)
 
 
-def match_state(state: State, graph: Graph, *, exact: bool = False) -> dict[str, Array]:
-    """The entries of `state` for the parameters of `graph`, in their order and dtypes.
+def match_state(state: State, target: Graph | Module, *, exact: bool = False) -> dict[str, Array]:
+    """The entries of `state` for the parameters of a graph or of a module, in their order and dtypes.
 
-    With `exact`, further entries and other dtypes are errors too. Raises StateError, which names every entry that is
-    missing, not expected, or of the wrong shape or dtype.
+    With `exact`, further entries and other dtypes are errors too; only the counts of batches that normalizations of the
+    graph keep, as PyTorch's do, may be there or not. Raises StateError, which names every entry that is missing, not
+    expected, or of the wrong shape or dtype.
     """
-    parameters = graph.parameters
+    if isinstance(target, Module):
+        title, parameters, counts = type(target).__name__, dict(target.named_parameters()), {}
+    else:
+        title, parameters, counts = repr(target.name), target.parameters, _batch_counts(target)
+    expected = parameters | {name: t for name, t in counts.items() if exact and name in state}
     matched: dict[str, Array] = {}
     problems = []
-    for name, t in parameters.items():
+    for name, t in expected.items():
         if name not in state:
             problems.append(f"missing {name!r}, {t.type}")
             continue
@@ -63,11 +70,33 @@ def match_state(state: State, graph: Graph, *, exact: bool = False) -> dict[str,
         except (FeedError, StateError) as error:
             problems.append(str(error))
     if exact:
-        problems += [f"unexpected {name!r}, {_type_of(state[name])}" for name in state if name not in parameters]
+        problems += [f"unexpected {name!r}, {_type_of(state[name])}" for name in state if name not in expected]
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)
-        raise StateError(f"the state does not match {graph.name!r}{location()}:{listed}")
+        raise StateError(f"the state does not match {title}{location()}:{listed}{_prefix_hint(state, expected)}")
     return matched
+
+
+def _batch_counts(graph: Graph) -> dict[str, Tensor]:
+    """The counts that belong to running means of `graph` but do not take part in it unless it trains."""
+    found = (tracking_of(t) for t in graph.inputs if t.node.is_parameter)
+    counts = {str(tracking.batches.name): tracking.batches for tracking in found if tracking is not None}
+    return {name: t for name, t in counts.items() if name not in graph.parameters}
+
+
+def _prefix_hint(state: State, expected: Mapping[str, Tensor]) -> str:
+    """Advice where the names of one side are those of the other behind a common prefix."""
+    if not state or not expected or set(state) & set(expected):
+        return ""
+    for longer, shorter, where in ((state, expected, "the state"), (expected, state, "the model")):
+        first, other = min(longer), min(shorter)
+        prefix = first.removesuffix(other)
+        if prefix != first and set(longer) == {prefix + name for name in shorter}:
+            return (
+                f"\nThe names of {where} begin with {prefix!r}, the others are the same. Give the model the name "
+                "of the saved one, as in nn.Sequential(..., name='net'), or rename the entries."
+            )
+    return ""
 
 
 def _fit(name: str, value: ArrayLike, t: Tensor, exact: bool) -> Array:
@@ -83,14 +112,26 @@ def _type_of(value: ArrayLike) -> str:
     return str(TensorType(as_dtype(array.dtype), array.shape))
 
 
-def save_state(state: State, path: str | os.PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
+def save_state(
+    state: State,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    target: Graph | Module | None = None,
+) -> None:
     """Write `state` to a safetensors file, whole or not at all, with text entries of `metadata` and a checksum.
 
-    Raises StateError for a dtype that the format lacks, ExportError when the file cannot be written.
+    With `target`, only the entries of that graph or module, all of them: those of a module are what a PyTorch module of
+    the same structure loads with `strict=True`, without the slots of the optimizer.
+
+    Raises StateError for a dtype that the format lacks or a state that lacks an entry, ExportError when the file cannot
+    be written.
     """
     import safetensors
     from safetensors.numpy import save_file
 
+    if target is not None:
+        state = match_state(state, target)
     with Replacing(path) as fresh:
         arrays = {str(name): _storable(str(name), value) for name, value in state.items()}
         try:
@@ -125,20 +166,23 @@ def _storable(name: str, value: ArrayLike) -> Array:
     return array
 
 
-def load_state(path: str | os.PathLike[str], graph: Graph | None = None) -> dict[str, Array]:
-    """Read a safetensors file; with `graph`, check that it holds exactly the parameters and other state of that graph.
+def load_state(path: str | os.PathLike[str], target: Graph | Module | None = None) -> dict[str, Array]:
+    """Read a safetensors file, also one that PyTorch wrote of a model with the same layers.
 
-    Raises StateError: there is no such file, it is corrupt or cut off, or (with `graph`) it does not match; every
+    With `target`, check that it holds exactly the parameters and other state of that graph or module; the counts of
+    batches that a normalization keeps are read for a graph, too, whether it uses them or not.
+
+    Raises StateError: there is no such file, it is corrupt or cut off, or (with `target`) it does not match; every
     missing, unexpected or misfitting entry is named. No code of the file is run.
     """
     state, _ = read_state(path)
-    return state if graph is None else match_file(state, path, graph)
+    return state if target is None else match_file(state, path, target)
 
 
-def match_file(state: State, path: str | os.PathLike[str], graph: Graph) -> dict[str, Array]:
+def match_file(state: State, path: str | os.PathLike[str], target: Graph | Module) -> dict[str, Array]:
     """As `match_state` with `exact`, naming the file that the state comes from."""
     try:
-        return match_state(state, graph, exact=True)
+        return match_state(state, target, exact=True)
     except StateError as error:
         raise StateError(f"{os.fspath(path)!r}: {error}") from None
 

@@ -8,6 +8,7 @@ import pytest
 import safetensors.numpy
 
 import graphc as gc
+from graphc import nn
 from runtimes.atomic import Replacing
 from runtimes.state import read_state
 
@@ -93,6 +94,51 @@ def test_every_misfit_of_a_file_is_reported_at_once(tmp_path):
         "'d' is float64[1]; expected float32[1]",
         "unexpected 'x', float64[4]",
     ]
+
+
+def normalized_net() -> tuple[nn.Module, gc.Graph]:
+    net = nn.Sequential(nn.Linear(4), nn.BatchNorm1d())
+    return net, gc.graph(net(gc.input("x", ("n", 3))))
+
+
+def test_counts_of_batches_may_be_in_the_file_of_a_graph_that_does_not_use_them(tmp_path):
+    net, graph = normalized_net()
+    state = nn.init.initialize(net.parameters())
+    assert "1.num_batches_tracked" not in graph.parameters
+    gc.save_state(state, tmp_path / "s", target=net)
+    assert set(gc.load_state(tmp_path / "s", graph)) == set(state)
+    assert list(gc.load_state(tmp_path / "s", net)) == list(state)
+    gc.save_state(state, tmp_path / "s", target=graph)
+    assert set(gc.load_state(tmp_path / "s", graph)) == set(graph.parameters)
+    with pytest.raises(gc.StateError, match=r"does not match Sequential .*:\n  missing '1.num_batches_tracked', int64"):
+        gc.load_state(tmp_path / "s", net)
+
+
+def test_saving_for_a_module_leaves_the_optimizer_out(tmp_path):
+    net, _ = normalized_net()
+    trainer = gc.Trainer(gc.mean(net(gc.input("x", ("n", 3)))), optimizer=gc.optim.Adam())
+    gc.save_state(trainer.state, tmp_path / "s", target=net)
+    assert list(gc.load_state(tmp_path / "s")) == sorted(net.state_names())
+    with pytest.raises(gc.StateError, match=r"missing '0\.weight', float32"):
+        gc.save_state({}, tmp_path / "s", target=net)
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "hint"),
+    [
+        (("model.", ""), "The names of the state begin with 'model.', the others are the same."),
+        (("", "model."), "The names of the model begin with 'model.', the others are the same."),
+        (("a.", "b."), ""),
+    ],
+)
+def test_names_that_differ_by_a_prefix_only_are_recognized(prefixes, hint, tmp_path):
+    saved, wanted = prefixes
+    gc.save_state({f"{saved}{n}": np.zeros(2, np.float32) for n in ("w", "0.b")}, tmp_path / "s")
+    total = sum((gc.parameter(f"{wanted}{n}", (2,)).sum() for n in ("w", "0.b")), gc.constant(0.0))
+    with pytest.raises(gc.StateError) as error:
+        gc.load_state(tmp_path / "s", gc.graph(total))
+    last = str(error.value).splitlines()[-1]
+    assert last.startswith(hint) if hint else last.startswith("  unexpected")
 
 
 @pytest.mark.parametrize(
