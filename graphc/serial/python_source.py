@@ -18,7 +18,7 @@ from graphc.ir.foreign import is_foreign
 from graphc.ir.graph import Graph
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.origin import location
-from graphc.ir.schema import VARIADIC
+from graphc.ir.schema import VARIADIC, OpSpec
 from graphc.ir.types import SequenceType, TensorType, Type
 from graphc.serial import literals
 from graphc.serial.literals import quoted
@@ -108,6 +108,9 @@ class _Source:
         op = spec_of(node)
         if is_foreign(node.domain):
             raise ExportError(f"to_python: the operator {node.domain}.{node.op} is not one of ONNX's own{location()}")
+        if node.domain:
+            self._of_other_domain(node, op, values)
+            return
         arguments = ["None" if t is None else values[t.node][t.index] for t in node.inputs]
         for key, value in nondefault(node, op):
             arguments.append(f"{key}={self.attribute(key, op.attributes[key].kind, value)}")
@@ -135,6 +138,19 @@ class _Source:
             self.lines += [
                 f"{names[i]}.named({quoted(label)})" for i, label in labels.items() if i < count and names[i] != "_"
             ]
+
+    def _of_other_domain(self, node: Node, op: OpSpec, values: dict[Node, list[str]]) -> None:
+        """A node of an operator that `gc.op` has not."""
+        self._imports.add("from graphc.ir.build import apply")
+        inputs = ", ".join("None" if t is None else values[t.node][t.index] for t in node.inputs)
+        given = [(key, self.attribute(key, op.attributes[key].kind, value)) for key, value in nondefault(node, op)]
+        attributes = ", ".join(f"{quoted(key)}: {text}" for key, text in given)
+        labels = node.labels or {}
+        names = values[node] = [self.name(labels.get(i), node.op.lower()) for i in range(len(node.types))]
+        places = f"outputs={len(names)}, domain={quoted(node.domain)}"
+        call = f"apply({quoted(node.op)}, [{inputs}], {{{attributes}}}, {places})"
+        self.lines.append(f"{', '.join(names)}{',' if len(names) == 1 else ''} = {call}.outputs")
+        self.lines += [f"{names[i]}.named({quoted(label)})" for i, label in labels.items()]
 
     def graph(self, graph: Graph, values: Mapping[Node, list[str]]) -> str:
         """The expression that closes a graph over its inputs."""
