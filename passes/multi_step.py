@@ -20,7 +20,7 @@ __all__ = ["multi_step", "worthwhile_count"]
 
 _CALL = 20e-6  # seconds that a call costs beside its operators: half in onnxruntime, half around it
 _OPERATOR = 0.5e-6  # seconds to start one
-_FLOPS, _BYTES = 2e10, 1e10  # a second
+_FLOPS, _BYTES = 5e10, 2e10  # a second
 _SHARE = 0.02  # of its time that a step may lose to the call
 _MOST_STEPS, _MOST_NODES = 16, 4000  # beyond, there is little to win, and loading takes long
 
