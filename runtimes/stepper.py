@@ -14,7 +14,7 @@ from passes.multi_step import multi_step
 from passes.resident import ROWS, read_rows
 from passes.train_step import LEARNING_RATE, LOSS
 from runtimes.batches import Batch, Shapes
-from runtimes.executor import Executor
+from runtimes.executor import Executor, Frame
 from runtimes.learning_rate import LearningRate
 from runtimes.resident import ResidentData
 from runtimes.session import Session
@@ -46,16 +46,16 @@ class Stepper:
         self._graphs: dict[object, tuple[Graph, Session]] = {}
         self._executors: dict[tuple[int, bool], Executor] = {}
         self._shapes: Shapes | None = None
+        self._frame: Frame | None = None  # that for batches of these shapes
 
     @contextlib.contextmanager
     def reading(self, data: ResidentData | None) -> Iterator[None]:
         """Take the rows of batches that are fed as positions from `data`, inside the `with` block."""
-        self._data = data
-        self._shapes = None
+        self._data, self._frame = data, None
         try:
             yield
         finally:
-            self._data = None
+            self._data = self._frame = None
             self._executors = {key: executor for key, executor in self._executors.items() if not key[1]}
 
     def run(self, batch: Batch, done: int) -> Mapping[str, Array] | None:
@@ -63,12 +63,14 @@ class Stepper:
 
         None when a loss is not finite; then the state is as it was before.
         """
-        if batch.shapes is not self._shapes:
-            self._prepare(batch)
+        frame = self._frame
+        if frame is None or batch.shapes is not self._shapes:
+            frame = self._prepare(batch)
         steps, rate = batch.steps, self._rate
-        batch.fill(self._frame.inputs)
-        self._rates.buffer[...] = rate(done) if steps == 1 else [rate(done + step) for step in range(steps)]
-        results = self._frame.run()
+        batch.fill(frame.inputs)
+        rates = frame.inputs[LEARNING_RATE].buffer
+        rates[...] = rate(done) if steps == 1 else [rate(done + step) for step in range(steps)]
+        results = frame.run()
         losses = results[LOSS]
         self.loss = float(losses if steps == 1 else losses[-1])
         if math.isfinite(self.loss) and (steps == 1 or np.isfinite(losses).all()):
@@ -77,15 +79,15 @@ class Stepper:
         self._executor.undo()
         return None
 
-    def _prepare(self, batch: Batch) -> None:
+    def _prepare(self, batch: Batch) -> Frame:
         """Take the frame for batches of this shape."""
         key = (batch.steps, ROWS in batch.shapes)
         executor = self._executors.get(key)
         if executor is None:
             executor = self._executors[key] = self._make(*key)
         self._frame = executor.frame({**batch.shapes, LEARNING_RATE: () if batch.steps == 1 else (batch.steps,)})
-        self._rates = self._frame.inputs[LEARNING_RATE]
         self._shapes = batch.shapes
+        return self._frame
 
     def _make(self, steps: int, resident: bool) -> Executor:
         if steps == 1 and not resident:
