@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import onnx
-import onnx.inliner
-import onnx.version_converter
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from graphc.errors import GraphcError, GraphError, ModelImportError
@@ -24,6 +22,7 @@ from graphc.patterns import matching
 from graphc.serial.binding import Binding
 from graphc.serial.convert import all_nodes, at_readable_opset
 from graphc.serial.external_data import ExternalData
+from graphc.serial.functions import without_functions
 from graphc.serial.learned import is_trainable, learned_initializers
 from graphc.serial.metadata import State, read_state
 from graphc.serial.model import Model
@@ -155,8 +154,7 @@ class _Prepared:
         validate(model)
         held = initializers_of(model.graph, file.external)
         lean = _without(model, {name for name, array in held.items() if _is_apart(array)})
-        if lean.functions:
-            lean = _inlined(lean)
+        lean = without_functions(lean)
         converted, opset = at_readable_opset(lean)
         versions = {o.domain: o.version for o in model.opset_import}
         self.file = replace(file, opset=opset, versions=versions)
@@ -248,14 +246,6 @@ def _without(model: onnx.ModelProto, apart: set[str]) -> onnx.ModelProto:
         if t.name not in declared:
             graph.input.append(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)))
     return lean
-
-
-def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
-    try:
-        inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(model, convert_version=True)
-    except (RuntimeError, ValueError, IndexError, onnx.version_converter.ConvertError) as error:
-        raise ModelImportError(f"the functions of the model cannot be inlined{location()}: {error}") from error
-    return inlined
 
 
 def _parameter(name: str, t: Type, array: Array | None, trainable: bool) -> Tensor:

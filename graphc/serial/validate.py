@@ -6,7 +6,7 @@ tools, written in C++, expand functions for ever that call themselves. Such mode
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
 import onnx
@@ -14,7 +14,7 @@ import onnx
 from graphc.errors import ModelImportError
 from graphc.ir.origin import location
 
-__all__ = ["validate"]
+__all__ = ["inner_nodes", "validate"]
 
 _DEEPEST = 64
 """Levels of nested graphs, and of functions that call functions."""
@@ -115,10 +115,13 @@ def _expand(start: _Key, functions: Mapping[_Key, onnx.FunctionProto], sizes: di
 
 def _calls(nodes: Iterable[onnx.NodeProto]) -> list[_Key]:
     """What nodes, and those of the graphs inside of them, apply."""
-    found = []
+    return [(node.domain, node.op_type, node.overload) for node in inner_nodes(nodes)]
+
+
+def inner_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """The nodes, and those of the graphs inside of them."""
     pending = list(nodes)
     while pending:
         node = pending.pop()
-        found.append((node.domain, node.op_type, node.overload))
+        yield node
         pending += [n for a in node.attribute if a.type == onnx.AttributeProto.GRAPH for n in a.g.node]
-    return found
