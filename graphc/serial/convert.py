@@ -15,7 +15,7 @@ from graphc.ir.origin import location
 from graphc.ir.schema import OPSET
 from graphc.serial.upgrade import scan_over_batch
 
-__all__ = ["all_nodes", "at_readable_opset"]
+__all__ = ["all_nodes", "at_readable_opset", "may_be_copied"]
 
 _FIRST = 6
 """The first opset whose operators `graphc.serial.upgrade` knows; onnx converts models before it."""
@@ -28,6 +28,11 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
         for node in pending.pop().node:
             yield node
             pending.extend(a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+
+
+def may_be_copied(model: onnx.ModelProto) -> bool:
+    """Whether :func:`at_readable_opset` may make another model of it."""
+    return any(o.version < _FIRST or o.version == 8 for o in model.opset_import if o.domain in ("", "ai.onnx"))
 
 
 def at_readable_opset(model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:

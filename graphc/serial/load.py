@@ -20,7 +20,7 @@ from graphc.ir.origin import location
 from graphc.ir.types import TensorType, Type, as_dtype
 from graphc.patterns import matching
 from graphc.serial.binding import Binding
-from graphc.serial.convert import all_nodes, at_readable_opset
+from graphc.serial.convert import all_nodes, at_readable_opset, may_be_copied
 from graphc.serial.external_data import ExternalData
 from graphc.serial.functions import without_functions
 from graphc.serial.learned import is_trainable, learned_initializers
@@ -153,9 +153,8 @@ class _Prepared:
     def __init__(self, model: onnx.ModelProto, file: File) -> None:
         validate(model)
         held = initializers_of(model.graph, file.external)
-        lean = _without(model, {name for name, array in held.items() if _is_apart(array)})
-        lean = without_functions(lean)
-        converted, opset = at_readable_opset(lean)
+        lean = _without(model, held) if model.functions or may_be_copied(model) else model
+        converted, opset = at_readable_opset(without_functions(lean))
         versions = {o.domain: o.version for o in model.opset_import}
         self.file = replace(file, opset=opset, versions=versions)
         self.proto = converted.graph
@@ -222,19 +221,17 @@ _TRAINABLE_CODES = (
 )
 
 
-def _is_apart(array: Array) -> bool:
-    return array.nbytes > SMALL
-
-
-def _without(model: onnx.ModelProto, apart: set[str]) -> onnx.ModelProto:
-    """A copy of the model that has inputs in place of the initializers `apart`; the model itself without any."""
-    large = [t for t in model.graph.initializer if t.name in apart]
-    if not large and not model.graph.sparse_initializer:
+def _without(model: onnx.ModelProto, held: Mapping[str, Array]) -> onnx.ModelProto:
+    """A copy of the model that has inputs in place of the large initializers; the model itself without any."""
+    source = model.graph
+    large = [t for t in source.initializer if held[t.name].nbytes > SMALL]
+    if not large and not source.sparse_initializer:
         return model
+    apart = {t.name for t in large}
     lean = onnx.ModelProto(ir_version=model.ir_version)
     lean.opset_import.extend(model.opset_import)
     lean.functions.extend(model.functions)
-    source, graph = model.graph, lean.graph
+    graph = lean.graph
     graph.name = source.name
     graph.node.extend(source.node)
     graph.input.extend(source.input)
@@ -244,7 +241,7 @@ def _without(model: onnx.ModelProto, apart: set[str]) -> onnx.ModelProto:
     declared = {info.name for info in source.input}
     for t in [*large, *(sparse.values for sparse in source.sparse_initializer)]:
         if t.name not in declared:
-            graph.input.append(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)))
+            graph.input.append(onnx.helper.make_tensor_value_info(t.name, t.data_type, held[t.name].shape))
     return lean
 
 
