@@ -10,6 +10,8 @@ invariants of graphs.
 
 from __future__ import annotations
 
+import functools
+
 from graphc.ir.graph import Graph
 from passes.fold_update import fold_update
 from passes.forms import to_inference
@@ -19,7 +21,7 @@ from passes.manager import Pass, before_gradient
 from passes.simplify import simplify
 from passes.verify import verify
 
-__all__ = ["check", "debug", "fuse_portable", "inference", "train"]
+__all__ = ["check", "debug", "fuse_portable", "inference", "train", "train_on"]
 
 
 def check(graph: Graph) -> Graph:
@@ -31,6 +33,14 @@ def check(graph: Graph) -> Graph:
 def fuse_portable(graph: Graph) -> Graph:
     """`graph` fused into operators of the opset that it needs anyway: :func:`passes.fusion.fuse`."""
     return fuse(graph, target="portable")
+
+
+def train_on(device: str) -> list[Pass]:
+    """`train` for a device: "cpu" and "cuda" choose the form of the gradients of convolutions and pooling."""
+    if device not in ("cpu", "cuda"):
+        return train
+    lowering = functools.partial(lower_convolutions, provider=device)
+    return [lowering if p is lower_convolutions else p for p in train]
 
 
 train: list[Pass] = [before_gradient(fuse_forward), split_losses, lower_convolutions, simplify, fuse, fold_update]

@@ -11,10 +11,11 @@ import numpy as np
 
 from graphc.ir.constant import Array
 from runtimes.executor import DeviceInput, HostInput
+from runtimes.program_frame import PlainInput
 
 __all__ = ["Batch", "FrameInputs", "Loaded", "Shapes", "grouped", "prefetched", "single_steps"]
 
-FrameInputs = Mapping[str, HostInput | DeviceInput]
+FrameInputs = Mapping[str, HostInput | DeviceInput | PlainInput]
 """The inputs of a frame by name."""
 Shapes = Mapping[str, tuple[int, ...]]
 """The shapes of inputs by name. Batches of one shape may share one object, by which they are told apart fastest."""

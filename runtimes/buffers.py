@@ -14,7 +14,7 @@ from graphc.errors import UnavailableError
 from graphc.ir.constant import Array
 from graphc.ir.types import DType, as_dtype, from_onnx_name
 
-__all__ = ["aligned", "fill", "is_extended", "on_device", "onnxruntime", "to_numpy", "view"]
+__all__ = ["aligned", "copied", "fill", "is_extended", "on_device", "onnxruntime", "to_numpy", "view"]
 
 _ALIGNMENT = 64
 _UNSIGNED = {1: np.uint8, 2: np.uint16}
@@ -100,6 +100,15 @@ def on_device(array: Array, device: Literal["cpu", "cuda"], device_id: int = 0) 
         return value.ortvalue_from_numpy(array, device, device_id)
     made = value.ortvalue_from_shape_and_type(list(array.shape), as_dtype(array.dtype).code, device, device_id)
     fill(made, array)
+    return made
+
+
+def copied(array: Array, device: Literal["cpu", "cuda"], device_id: int = 0) -> Any:
+    """An OrtValue on `device`, in memory of its own, with the elements of `array`."""
+    made = onnxruntime().OrtValue.ortvalue_from_shape_and_type(
+        list(array.shape), as_dtype(array.dtype).code, device, device_id
+    )
+    fill(made, np.asarray(array, order="C"))
     return made
 
 

@@ -83,13 +83,17 @@ def _digits() -> tuple[dict[str, Array], dict[str, Array]]:
     return {name: a[cut:] for name, a in data.items()}, {name: a[:cut] for name, a in data.items()}
 
 
+def _device(trainer: Trainer) -> Device:
+    return "cuda" if trainer.device == "cuda" else "cpu"
+
+
 def _device_name(device: str) -> str:
     return {"cpu": "the CPU", "cuda": "the GPU (CUDA)"}[device]
 
 
 def _check_model(path: Path, trainer: Trainer, logits: Tensor, data: Mapping[str, Array]) -> float:
     """The largest difference between the file's logits and the trainer's."""
-    (found,) = Session(path, device=trainer.device).run({"x": data["x"]})
+    (found,) = Session(path, device=_device(trainer)).run({"x": data["x"]})
     expected = trainer.predict(logits, data, batch_size=None)
     if not np.array_equal(found.argmax(axis=1), expected.argmax(axis=1)):
         raise VerificationError(f"{path}: predictions differ from the trainer's")
@@ -98,7 +102,7 @@ def _check_model(path: Path, trainer: Trainer, logits: Tensor, data: Mapping[str
 
 def _check_step(path: Path, trainer: Trainer, batch: Mapping[str, Array]) -> float:
     """The largest difference between one step of the file and one step of the trainer, in loss and state."""
-    session = Session(path, device=trainer.device)
+    session = Session(path, device=_device(trainer))
     state = load_state(path.with_suffix(".safetensors"), trainer.step.graph)
     rate = np.array(trainer.optimizer.learning_rate, np.float32)
     results = session.run({**batch, "learning_rate": rate, **state})

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any
 
-from graphc.errors import UnavailableError
+import numpy as np
+
 from graphc.ir.graph import Graph
-from graphc.ir.origin import location
-from graphc.serial.export import to_model
 from passes.batch_norm import lower_batch_norm
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.index_ranges import index_ranges
 from runtimes.outputs import Outputs, as_graph, restructure
-from runtimes.reference import ReferenceSession
-from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.protocol import Program, RuntimeLike, as_runtime
+from runtimes.session import Device, RuntimeOptions
 from runtimes.state import State, complete_state
 
-__all__ = ["Function", "Runtime", "compile", "evaluate"]
-
-Runtime = Literal["onnxruntime", "reference"]
+__all__ = ["Function", "compile", "evaluate"]
 
 
-class Runnable(Protocol):
-    """What runs a model: a session of onnxruntime, or of the reference evaluator."""
-
-    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
-        """All outputs for values by input name."""
-        ...
+_FINISHED = (np.ndarray, list, type(None))  # tensors, sequences, and optionals without a value
 
 
 class Function:
     """A compiled function: call it with feeds, by keyword (`f(x=...)`) or as a dictionary by name or tensor.
 
-    `graph` is what it computes and `session` what runs it. A call returns arrays in the structure that was compiled.
+    `graph` is what it computes and `session` the program that runs it; `get` makes arrays of what that returns. A call
+    returns arrays in the structure that was compiled.
     """
 
-    def __init__(self, outputs: Outputs, graph: Graph, session: Runnable, *, check_nan: bool = False) -> None:
+    def __init__(
+        self,
+        outputs: Outputs,
+        graph: Graph,
+        session: Program,
+        get: Callable[[Any], Any],
+        *,
+        check_nan: bool = False,
+    ) -> None:
         self.graph = graph
+        self._get = get
         self.session = session
         self._outputs = outputs
         self._check = FeedChecker(list(graph.feeds.values()), check_nan=check_nan, ranges=index_ranges(graph))
@@ -45,7 +47,8 @@ class Function:
     def __call__(self, feeds: Feeds | None = None, /, **named: Any) -> Any:
         """Compute the outputs. Raises FeedError when the feeds do not match the inputs."""
         arrays, _ = self._check({**(feeds or {}), **named})
-        return restructure(self._outputs, self.session.run(arrays))
+        results = self.session.run(arrays)
+        return restructure(self._outputs, [v if isinstance(v, _FINISHED) else self._get(v) for v in results])
 
 
 def compile(
@@ -53,7 +56,7 @@ def compile(
     *,
     state: State | None = None,
     seed: int = 0,
-    runtime: Runtime = "onnxruntime",
+    runtime: RuntimeLike = "onnxruntime",
     device: Device = "cpu",
     options: RuntimeOptions | None = None,
     check_nan: bool = False,
@@ -64,7 +67,8 @@ def compile(
         outputs: what to compute.
         state: values of parameters, kept inside the function; those that it lacks are drawn from their initializers.
         seed: seeds the initializers.
-        runtime: "onnxruntime", or "reference": ONNX's own evaluator in NumPy, slow, with every operator in float64.
+        runtime: "onnxruntime"; "reference", ONNX's own evaluator in NumPy, slow, with every operator in float64; or an
+            object of one's own (:class:`runtimes.protocol.Runtime`).
         device: "cpu", "cuda" or "auto" (onnxruntime only).
         options: threads and other options of onnxruntime.
         check_nan: whether a NaN among the feeds is an error.
@@ -76,15 +80,9 @@ def compile(
     graph = as_graph(outputs)
     if runtime != "reference":
         graph = lower_batch_norm(graph)
-    model = to_model(graph, state=complete_state(state, graph, seed))
-    session: Runnable
-    if runtime == "reference":
-        session = ReferenceSession(model)
-    elif runtime == "onnxruntime":
-        session = Session(model, device=device, options=options)
-    else:
-        raise UnavailableError(f"the runtime is {runtime!r}; expected 'onnxruntime' or 'reference'{location()}")
-    return Function(outputs, graph, session, check_nan=check_nan)
+    chosen = as_runtime(runtime, device=device, options=options)
+    program = chosen.compile(graph, complete_state(state, graph, seed))
+    return Function(outputs, graph, program, chosen.get, check_nan=check_nan)
 
 
 def evaluate(
@@ -93,7 +91,7 @@ def evaluate(
     *,
     state: State | None = None,
     seed: int = 0,
-    runtime: Runtime = "onnxruntime",
+    runtime: RuntimeLike = "onnxruntime",
     check_nan: bool = False,
 ) -> Any:
     """The values of `outputs` for `feeds` (arrays by input name or input tensor), as arrays in the same structure.

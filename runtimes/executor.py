@@ -23,6 +23,8 @@ from graphc.serial.metadata import NEXT_SUFFIX
 from runtimes import buffers
 from runtimes.device_state import DeviceState
 from runtimes.feeds import FeedChecker
+from runtimes.program_frame import ProgramFrame
+from runtimes.protocol import Program
 from runtimes.session import Session
 
 __all__ = ["DeviceInput", "Executor", "Frame", "HostInput"]
@@ -41,7 +43,7 @@ class Executor:
 
     Args:
         graph: what to run.
-        session: the graph, loaded.
+        session: the graph, compiled.
         state: the state that runs read and advance.
         fixed: values on the device of further parameters, which the graph does not update.
 
@@ -52,7 +54,7 @@ class Executor:
     def __init__(
         self,
         graph: Graph,
-        session: Session,
+        session: Session | Program,
         state: DeviceState,
         fixed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
@@ -68,19 +70,24 @@ class Executor:
         self.state = state
         self.fixed = fixed
         self.check = FeedChecker(list(graph.feeds.values()))
-        self._frames: OrderedDict[Shapes, Frame] = OrderedDict()
+        self._frames: OrderedDict[Shapes, Frame | ProgramFrame] = OrderedDict()
 
-    def frame(self, shapes: Mapping[str, tuple[int, ...]]) -> Frame:
+    def frame(self, shapes: Mapping[str, tuple[int, ...]]) -> Frame | ProgramFrame:
         """The frame for fed inputs of these shapes. Raises FeedError when the shapes do not fit the graph."""
         key = tuple([shapes[name] for name in self.check.inputs])
         found = self._frames.get(key)
         if found is None:
-            found = self._frames[key] = Frame(self, key)
+            found = self._frames[key] = self._make(key)
             if len(self._frames) > _FRAMES:
                 self._frames.popitem(last=False)
         else:
             self._frames.move_to_end(key)
         return found
+
+    def _make(self, shapes: Shapes) -> Frame | ProgramFrame:
+        if isinstance(self.session, Session):
+            return Frame(self, self.session, shapes)
+        return ProgramFrame(self, self.session, shapes)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run once for arrays of the inputs' dtypes; the outputs by name, valid until the next run."""
@@ -98,10 +105,10 @@ class Executor:
 class Frame:
     """Buffers and bindings for one shape of batch. `inputs` are its inputs, to be filled before each run."""
 
-    def __init__(self, executor: Executor, shapes: Shapes) -> None:
+    def __init__(self, executor: Executor, session: Session, shapes: Shapes) -> None:
         graph, self._state = executor.graph, executor.state
         sizes = executor.check.sizes(dict(zip(graph.feeds, shapes, strict=True)))
-        self._session = executor.session.raw
+        self._session = session.raw
         self._bindings = (self._session.io_binding(), self._session.io_binding())
         self._advances = bool(graph.updates)
         kind = DeviceInput if self._state.device == "cuda" else HostInput

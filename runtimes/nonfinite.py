@@ -14,7 +14,7 @@ from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType
 from graphc.serial.nodes import used_outputs
 from runtimes.evaluate import compile
-from runtimes.session import Device, RuntimeOptions
+from runtimes.protocol import RuntimeLike
 from runtimes.state import State
 
 __all__ = ["Source", "explain_nonfinite", "find_cause", "find_source"]
@@ -45,16 +45,14 @@ def find_cause(
     graph: Graph,
     feeds: Mapping[str, Array],
     state: State,
-    *,
-    device: Device = "cpu",
-    options: RuntimeOptions | None = None,
+    runtime: RuntimeLike = "onnxruntime",
 ) -> str:
     """Why the loss, the output of `graph`, is not finite: parameters that are not, or the operator that made it so."""
     broken = [name for name in graph.trainable if not np.isfinite(np.asarray(state[name], np.float64)).all()]
     if broken:
         return f"Not finite since an earlier step: {', '.join(broken)}."
     given = {name: value for name, value in feeds.items() if name in graph.feeds}
-    source = explain_nonfinite(graph, given, state, device=device, options=options)
+    source = explain_nonfinite(graph, given, state, runtime)
     return f"{source} All parameters are finite still; the state is that before this step and can be saved.".lstrip()
 
 
@@ -62,22 +60,20 @@ def explain_nonfinite(
     graph: Graph,
     feeds: Mapping[str, Array],
     state: State,
-    *,
-    device: Device = "cpu",
-    options: RuntimeOptions | None = None,
+    runtime: RuntimeLike = "onnxruntime",
 ) -> str:
     """A sentence on the operator that first makes a NaN or an infinity on the way to the first output of `graph`.
 
     Empty when that output is finite, or when the inputs or the state hold the NaN.
     """
-    nan = find_source(graph, feeds, state, "NaN", device=device, options=options)
+    nan = find_source(graph, feeds, state, "NaN", runtime=runtime)
     if nan is None:
-        inf = find_source(graph, feeds, state, "infinity", device=device, options=options)
+        inf = find_source(graph, feeds, state, "infinity", runtime=runtime)
         return "" if inf is None else f"The first infinity comes of {inf}."
     text = f"The first NaN comes of {nan}."
     if any(not np.isfinite(v) for bounds in nan.ranges.values() for v in bounds):
         below = Graph(graph.inputs, [t for t in nan.node.inputs if t is not None and _is_float(t)])
-        inf = find_source(below, feeds, state, "infinity", device=device, options=options)
+        inf = find_source(below, feeds, state, "infinity", runtime=runtime)
         if inf is not None:
             text += f" Before it, the first infinity comes of {inf}."
     return text
@@ -89,8 +85,7 @@ def find_source(
     state: State,
     kind: str = "NaN",
     *,
-    device: Device = "cpu",
-    options: RuntimeOptions | None = None,
+    runtime: RuntimeLike = "onnxruntime",
 ) -> Source | None:
     """The first node that makes a NaN (or `kind` "infinity") which reaches an output of `graph`, of inputs without.
 
@@ -103,7 +98,7 @@ def find_source(
         for t in node.outputs
         if _is_float(t) and (len(node.types) == 1 or (node, t.index) in used)
     ]
-    counts = _evaluate([_count(t, kind) for t in watched], graph, feeds, state, device, options)
+    counts = _evaluate([_count(t, kind) for t in watched], graph, feeds, state, runtime)
     hit = {t: int(count) for t, count in zip(watched, counts, strict=True) if count}
     order = {node: position for position, node in enumerate(graph.nodes)}
     pending = [t for t in graph.outputs if t in hit]
@@ -125,7 +120,7 @@ def find_source(
     inputs = [t for t in dict.fromkeys(first.node.inputs) if t is not None and _is_float(t)]
     bounds = _evaluate(
         [F.reshape(t, (-1,)) for t in inputs] + [F.cast(F.reshape(first, (-1,)), "float32")],
-        *(graph, feeds, state, device, options),
+        *(graph, feeds, state, runtime),
     )
     ranges = {
         t.name or t.op: (float(values.min()), float(values.max()))
@@ -150,10 +145,9 @@ def _evaluate(
     graph: Graph,
     feeds: Mapping[str, Array],
     state: State,
-    device: Device,
-    options: RuntimeOptions | None,
+    runtime: RuntimeLike,
 ) -> list[Array]:
     made = {f"value_{position}": t for position, t in enumerate(outputs)}
     closed = Graph(graph.inputs, made)
-    results = compile(closed, state=state, device=device, options=options)({n: feeds[n] for n in closed.feeds})
+    results = compile(closed, state=state, runtime=runtime)({n: feeds[n] for n in closed.feeds})
     return list(results.values())

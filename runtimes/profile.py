@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from graphc.errors import FeedError
+from graphc.errors import FeedError, UnavailableError
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.origin import location
-from graphc.serial.export import to_model
 from graphc.serial.metadata import ORIGIN_KEY
 from runtimes.atomic import Replacing
-from runtimes.device_state import DeviceState
+from runtimes.device_state import state_on
 from runtimes.executor import Executor
-from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.onnx_runtime import OnnxRuntime
+from runtimes.protocol import Runtime
+from runtimes.session import Session
 from runtimes.state import State
 
 if TYPE_CHECKING:
@@ -115,20 +116,20 @@ def _layer_of(origin: str) -> str:
     return parts[1] if len(parts) > 1 else ""
 
 
-def profile_step(
-    graph: Graph, state: State, feeds: Mapping[str, Array], device: Device, options: RuntimeOptions | None, steps: int
-) -> Profile:
+def profile_step(graph: Graph, state: State, feeds: Mapping[str, Array], runtime: Runtime, steps: int) -> Profile:
     """The profile of `steps` runs of `graph` from `state`, in a session of its own, after a few to warm up.
 
-    Raises FeedError when `steps` is not positive.
+    Raises FeedError when `steps` is not positive, UnavailableError for another runtime than onnxruntime.
     """
     if steps < 1:
         raise FeedError(f"profile: steps={steps}; expected at least 1{location()}")
-    model = to_model(graph)
+    if not isinstance(runtime, OnnxRuntime):
+        raise UnavailableError(f"profile: {runtime!r} keeps no times of operators{location()}; onnxruntime does.")
+    model = runtime.model(graph, {})
     with tempfile.TemporaryDirectory(prefix="graphc-profile-") as folder:
-        recorded = replace(options or RuntimeOptions(), profile=os.path.join(folder, "profile"))
-        session = Session(model, device=device, options=recorded)
-        executor = Executor(graph, session, DeviceState(graph, state, session.device))
+        recorded = replace(runtime.options, profile=os.path.join(folder, "profile"))
+        session = Session(model, device=runtime.device, options=recorded)
+        executor = Executor(graph, session, state_on(runtime, graph, state))
         for _ in range(_WARM_UP + steps):
             executor.run(feeds)
         trace = Path(session.raw.end_profiling()).read_bytes()

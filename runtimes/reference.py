@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-__all__ = ["ReferenceSession"]
+from graphc.ir.constant import Array
+from graphc.ir.graph import Graph
+from graphc.serial.export import to_model
+
+__all__ = ["ReferenceRuntime", "ReferenceSession"]
 
 
 class ReferenceSession:
@@ -23,6 +27,24 @@ class ReferenceSession:
         with np.errstate(all="ignore"):
             results = self._evaluator.run(None, dict(feeds))
         return [np.asarray(r) if isinstance(r, (np.generic, float, int)) else r for r in results]
+
+
+class ReferenceRuntime:
+    """The reference evaluator as a runtime (:class:`runtimes.protocol.Runtime`): values are NumPy's arrays."""
+
+    device = "reference"
+
+    def compile(self, graph: Graph, constants: Mapping[str, Array]) -> ReferenceSession:
+        """The graph, ready to be evaluated."""
+        return ReferenceSession(to_model(graph, state=constants))
+
+    def put(self, array: Array) -> Array:
+        """A copy of the array."""
+        return array.copy()
+
+    def get(self, value: Array) -> Array:
+        """A copy of the array."""
+        return value.copy()
 
 
 @functools.cache

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from graphc.ir.constant import Array
 from passes.resident import DATA_PREFIX, ROWS
-from runtimes import buffers
 from runtimes.batches import Batch, FrameInputs, Shapes
 from runtimes.data import Dataset, cut
+from runtimes.onnx_runtime import OnnxRuntime
+from runtimes.protocol import Runtime
 
 __all__ = ["ResidentData"]
 
@@ -24,16 +25,15 @@ class ResidentData:
     shapes by input.
     """
 
-    def __init__(self, data: Dataset, device: Literal["cpu", "cuda"]) -> None:
+    def __init__(self, data: Dataset, runtime: Runtime) -> None:
         self._data = data
         self.size: int | None = data.size
         self.rows_per_batch = data.rows_per_batch
         arrays = data.gather(slice(0, data.size))
         self.shapes: Shapes = {name: array.shape for name, array in arrays.items()}
-        self.values: Mapping[str, Any] = {
-            DATA_PREFIX + name: buffers.on_device(array, device) for name, array in arrays.items()
-        }
-        self._kept = arrays if device == "cpu" else {}  # OrtValues on the CPU borrow their memory
+        put = runtime.lend if isinstance(runtime, OnnxRuntime) else runtime.put
+        self.values: Mapping[str, Any] = {DATA_PREFIX + name: put(array) for name, array in arrays.items()}
+        self._kept = arrays if runtime.device == "cpu" else {}  # OrtValues on the CPU borrow their memory
 
     def batches(
         self,

@@ -19,7 +19,7 @@ from runtimes import buffers
 from runtimes.audit import Assignment, Audit
 from runtimes.options import RuntimeOptions, cuda_options, session_options
 
-__all__ = ["Assignment", "Device", "RuntimeOptions", "Session", "cuda_works"]
+__all__ = ["Assignment", "Device", "RuntimeOptions", "Session", "cuda_works", "resolve"]
 
 Device = Literal["cpu", "cuda", "auto"]
 
@@ -30,19 +30,30 @@ _RECORD = "session.record_ep_graph_assignment_info"
 _WRONG = ["ExpandElimination"]  # drops an Expand to no elements in front of an operand of one element
 
 
-def _providers(ort: Any, device: Device, options: RuntimeOptions) -> list[Any]:
+def resolve(device: Device, options: RuntimeOptions) -> Literal["cpu", "cuda"]:
+    """The device that `device` means here; where "auto" falls back to the CPU, one line in the log `graphc` says why.
+
+    Raises UnavailableError for an unknown device, for "cuda" in an onnxruntime without it, and, with `options.strict`,
+    for "auto" where CUDA does not work.
+    """
     if device not in ("cpu", "cuda", "auto"):
-        raise UnavailableError(f"device is {device!r}; expected 'cpu', 'cuda' or 'auto'")
-    if device == "cpu" or _CUDA not in ort.get_available_providers():
-        return [_CPU]
-    ort.preload_dlls()
-    return [(_CUDA, cuda_options(options)), _CPU]
+        raise UnavailableError(f"device is {device!r}; expected 'cpu', 'cuda' or 'auto'{location()}")
+    if device == "cpu":
+        return "cpu"
+    works = cuda_works(options.device_id) if device == "auto" else _is_listed(buffers.onnxruntime())
+    if not works:
+        _fall_back(device, options)
+    return "cuda" if works else "cpu"
+
+
+def _is_listed(ort: Any) -> bool:
+    return _CUDA in ort.get_available_providers()
 
 
 def cuda_works(device_id: int = 0) -> bool:
     """Whether onnxruntime runs models on CUDA here: it may list the provider, and then be without its libraries."""
     ort = buffers.onnxruntime()
-    if _CUDA not in ort.get_available_providers():
+    if not _is_listed(ort):
         return False
     ort.preload_dlls()
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
@@ -80,14 +91,16 @@ class Session:
     ) -> None:
         ort = buffers.onnxruntime()
         self.options = options = options or RuntimeOptions()
-        providers = _providers(ort, device, options)
-        if len(providers) == 1 and device != "cpu":
-            _fall_back(ort, device, options)
+        wanted = resolve(device, options)
+        providers: list[Any] = [_CPU]
+        if wanted == "cuda":
+            ort.preload_dlls()
+            providers.insert(0, (_CUDA, cuda_options(options)))
         source = model.SerializeToString() if isinstance(model, onnx.ModelProto) else model
         source = source if isinstance(source, bytes) else os.fspath(source)
         settings = session_options(ort, options)
         settings.add_session_config_entry(_RECORD, "1")
-        audited = options.strict and len(providers) > 1
+        audited = options.strict and wanted == "cuda"
         with Audit(settings) if audited else contextlib.nullcontext() as audit:
             try:
                 self.raw = ort.InferenceSession(source, settings, providers=providers, disabled_optimizers=_WRONG)
@@ -97,8 +110,8 @@ class Session:
                     "float64 form there; runtime='reference' computes them all, slowly."
                 ) from error
             self.device: Literal["cpu", "cuda"] = "cuda" if _CUDA in self.raw.get_providers() else "cpu"
-            if self.device == "cpu" and len(providers) > 1:
-                _fall_back(ort, device, options)
+            if self.device != wanted:
+                _fall_back("cuda", options)
             if audit is not None:
                 audit.check(self.assignments())
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
@@ -150,8 +163,9 @@ def _element(onnx_type: str) -> DType | None:
     return from_onnx_name(onnx_type[7:-1]) if onnx_type.startswith("tensor(") else None
 
 
-def _fall_back(ort: Any, device: Device, options: RuntimeOptions) -> None:
-    listed = _CUDA in ort.get_available_providers()
+def _fall_back(device: Device, options: RuntimeOptions) -> None:
+    """Say that the CPU takes the place of CUDA, and why; an error for "cuda", and where that is not allowed."""
+    listed = _is_listed(buffers.onnxruntime())
     if listed:
         reason = "onnxruntime-gpu is installed, but CUDA does not work: it needs an NVIDIA driver, CUDA 13 and cuDNN 9"
         remedy = 'pip install "graphc[gpu]" installs the libraries'
@@ -159,7 +173,9 @@ def _fall_back(ort: Any, device: Device, options: RuntimeOptions) -> None:
         reason = "the installed onnxruntime is the one for the CPU only"
         remedy = 'pip uninstall onnxruntime, then pip install "graphc[gpu]", to run on a GPU'
     if device == "cuda":
-        raise UnavailableError(f"device='cuda': {reason}; {remedy}. Or choose device='cpu' or 'auto'.")
+        raise UnavailableError(f"device='cuda': {reason}; {remedy}. Or choose device='cpu' or 'auto'{location()}.")
     if options.strict:
-        raise UnavailableError(f"device='auto' with strict=True: {reason}; {remedy}. Or choose device='cpu'.")
+        raise UnavailableError(
+            f"device='auto' with strict=True: {reason}; {remedy}. Or choose device='cpu'{location()}."
+        )
     _log.log(logging.WARNING if listed else logging.INFO, "device='auto': running on the CPU, as %s", reason)

@@ -16,8 +16,9 @@ from passes.train_step import LEARNING_RATE, LOSS
 from runtimes.batches import Batch, Shapes
 from runtimes.executor import Executor, Frame
 from runtimes.learning_rate import LearningRate
+from runtimes.program_frame import ProgramFrame
+from runtimes.protocol import Program
 from runtimes.resident import ResidentData
-from runtimes.session import Session
 
 __all__ = ["Stepper"]
 
@@ -33,20 +34,20 @@ class Stepper:
     Args:
         executor: the executor of the step.
         rate: the learning rate of each step.
-        load: makes the session of a graph.
+        load: compiles a graph.
     """
 
-    def __init__(self, executor: Executor, rate: LearningRate, load: Callable[[Graph], Session]) -> None:
+    def __init__(self, executor: Executor, rate: LearningRate, load: Callable[[Graph], Program]) -> None:
         self.loss = math.nan
         self.last_finite: float | None = None
         self._executor = executor
         self._rate = rate
         self._load = load
         self._data: ResidentData | None = None
-        self._graphs: dict[object, tuple[Graph, Session]] = {}
+        self._graphs: dict[object, tuple[Graph, Program]] = {}
         self._executors: dict[tuple[int, bool], Executor] = {}
         self._shapes: Shapes | None = None
-        self._frame: Frame | None = None  # that for batches of these shapes
+        self._frame: Frame | ProgramFrame | None = None  # that for batches of these shapes
 
     @contextlib.contextmanager
     def reading(self, data: ResidentData | None) -> Iterator[None]:
@@ -79,7 +80,7 @@ class Stepper:
         self._executor.undo()
         return None
 
-    def _prepare(self, batch: Batch) -> Frame:
+    def _prepare(self, batch: Batch) -> Frame | ProgramFrame:
         """Take the frame for batches of this shape."""
         key = (batch.steps, ROWS in batch.shapes)
         executor = self._executors.get(key)

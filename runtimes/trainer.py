@@ -20,7 +20,7 @@ from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.metrics import Metric
 from graphc.optim.base import Optimizer
-from graphc.serial.export import to_model
+from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.ema import with_averages
 from passes.forms import to_inference
@@ -33,7 +33,7 @@ from runtimes.batches import Batch, Loaded
 from runtimes.batching import Batching
 from runtimes.callbacks import Callback
 from runtimes.data import Dataset
-from runtimes.device_state import DeviceState
+from runtimes.device_state import state_on
 from runtimes.epoch import Epoch
 from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker, Feeds
@@ -44,8 +44,9 @@ from runtimes.nonfinite import find_cause
 from runtimes.outputs import Outputs, as_graph, restructure
 from runtimes.position import Position
 from runtimes.profile import Profile, profile_step
+from runtimes.protocol import Program, RuntimeLike, as_runtime
 from runtimes.resident import ResidentData
-from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.session import Device, RuntimeOptions
 from runtimes.sources import Data, Source, as_source
 from runtimes.state import State, complete_state, match_file, read_state, save_state
 from runtimes.stepper import Stepper
@@ -76,12 +77,15 @@ class Trainer:
         seed: seeds the initializers, the order of the batches, and dropout. Two runs with one seed are bit-identical.
         device: "cpu"; "cuda", an error where CUDA does not work; "auto", CUDA where it works and else the CPU.
         options: threads and other options of onnxruntime.
+        runtime: what runs the steps: "onnxruntime", "reference" (ONNX's evaluator in NumPy), or an object of one's own
+            (:class:`runtimes.protocol.Runtime`).
         state: first values by name, of parameters and of other state; what it lacks comes from the initializers.
         check_nan: whether a NaN in the data is an error.
         rng: "counter" draws dropout masks and other random numbers as functions of seed, step and layer, the same on
             every device and after resuming; "runtime" leaves them to onnxruntime, which is faster.
         freeze: patterns of names of parameters, such as `"backbone.*"`, to leave as they are.
-        passes: what the graphs of the step and of the evaluation go through; `gc.pipelines.train` when None.
+        passes: what the graphs of the step and of the evaluation go through; when None, `gc.pipelines.train` with the
+            gradients of convolutions for the device.
         update: groups, clipping, accumulation, averages: see :class:`passes.updates.UpdateOptions`.
 
     Raises:
@@ -102,6 +106,7 @@ class Trainer:
         seed: int = 0,
         device: Device = "auto",
         options: RuntimeOptions | None = None,
+        runtime: RuntimeLike = "onnxruntime",
         state: State | None = None,
         check_nan: bool = False,
         rng: RandomSource = "counter",
@@ -112,6 +117,8 @@ class Trainer:
         self._metrics = dict(metrics or {})
         self.optimizer = optimizer
         self.seed = seed
+        self._runtime = as_runtime(runtime, device=device, options=options)
+        self.device = self._runtime.device
         self.step = train_step(
             loss,
             optimizer=optimizer,
@@ -119,19 +126,16 @@ class Trainer:
             parameters=parameters,
             rng=rng,
             freeze=freeze,
-            passes=passes,
+            passes=pipelines.train_on(self.device) if passes is None else passes,
             **update,
         )
-        self._options = options
         self._check_nan = check_nan
         graph = self.step.graph
         first = complete_state(state, graph, seed)
         if SEED in first and SEED not in (state or {}):
             first[SEED] = np.array(seed % 2**63, np.int64)
-        session = Session(to_model(graph), device=device, options=options)
-        self.device: Literal["cpu", "cuda"] = session.device
-        self._state = DeviceState(graph, first, session.device)
-        self._executor = Executor(graph, session, self._state)
+        self._state = state_on(self._runtime, graph, first)
+        self._executor = Executor(graph, self._load(graph), self._state)
         self._others: dict[Graph, Executor] = {}
         self._inputs = list(self.step.evaluation.feeds.values())
         self._ranges = index_ranges(as_graph([loss, *outputs_of(self._metrics).values()]))
@@ -255,7 +259,7 @@ class Trainer:
                 "batches together in arrays first, or leave out resident=True."
             )
         self._check.sizes(data.shapes(batch_size))
-        return ResidentData(data, self.device)
+        return ResidentData(data, self._runtime)
 
     def _epoch(self, batching: Batching, calls: list[Callback], progress: Progress) -> dict[str, Any]:
         """Train the rest of the running epoch; loss and metrics over its batches."""
@@ -286,7 +290,7 @@ class Trainer:
         finite = self._stepper.last_finite
         last = "there was no finite loss before" if finite is None else f"the last finite one was {finite:.6g}"
         only_loss = as_graph({LOSS: self.step.graph.outputs[0]})
-        cause = find_cause(only_loss, batch.arrays(), self.state, device=self.device, options=self._options)
+        cause = find_cause(only_loss, batch.arrays(), self.state, self._runtime)
         raise NonFiniteError(
             f"the loss is {self._stepper.loss} at {where}; {last}{location()}. {cause} Try a learning rate below "
             f"{self._rate(step):g}, look for NaN in the data with check_nan=True, and for log, division or exp of "
@@ -318,7 +322,7 @@ class Trainer:
         """
         arrays, _ = self._check(batch)
         feeds = {**arrays, LEARNING_RATE: np.asarray(self._rate(self.step_count), np.float32)}
-        return profile_step(self.step.graph, self.state, feeds, self.device, self._options, steps)
+        return profile_step(self.step.graph, self.state, feeds, self._runtime, steps)
 
     def stop(self) -> None:
         """End the running fit after the call, or the epoch, that is being done. For callbacks."""
@@ -393,8 +397,8 @@ class Trainer:
             found = self._others[graph] = Executor(graph, self._load(graph), self._state)
         return found
 
-    def _load(self, graph: Graph) -> Session:
-        return Session(to_model(graph), device=self.device, options=self._options)
+    def _load(self, graph: Graph) -> Program:
+        return self._runtime.compile(graph, {})
 
     # --- state ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from driving import PROBLEM, same_state
 import graphc as gc
 from passes.resident import ROWS
 from runtimes.data import Dataset
+from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.resident import ResidentData
 
 DATA = PROBLEM.data
@@ -18,7 +19,7 @@ X, Y = gc.input("x", ("batch", 5)), gc.input("y", ("batch",), "int64")
 
 def served(**options):
     """The rows of each batch as they are fed, and as arrays."""
-    resident = ResidentData(Dataset(DATA, [X, Y]), "cpu")
+    resident = ResidentData(Dataset(DATA, [X, Y]), OnnxRuntime("cpu"))
     for batch in resident.batches(**options):
         (shape,) = batch.shapes.values()
         assert shape == (batch.rows,)
@@ -46,7 +47,7 @@ def test_rows_are_fed_in_order_and_once():
 
 def test_data_are_copied_to_the_device_once_and_not_at_all_on_the_cpu():
     x = np.zeros((70, 5), np.float32)
-    resident = ResidentData(Dataset({"x": x, "y": DATA["y"]}, [X, Y]), "cpu")
+    resident = ResidentData(Dataset({"x": x, "y": DATA["y"]}, [X, Y]), OnnxRuntime("cpu"))
     assert resident.values["graphc.data.x"].data_ptr() == x.ctypes.data
 
 

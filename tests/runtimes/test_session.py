@@ -131,7 +131,6 @@ def test_auto_with_a_broken_cuda_runs_on_the_cpu_and_warns(model, monkeypatch, c
     real = onnxruntime.InferenceSession
 
     def falls_back(source, options, providers, **others):
-        assert providers[0] == ("CUDAExecutionProvider", cuda_options(RuntimeOptions()))
         return real(source, options, providers=["CPUExecutionProvider"], **others)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
@@ -144,6 +143,26 @@ def test_auto_with_a_broken_cuda_runs_on_the_cpu_and_warns(model, monkeypatch, c
 def test_cuda_is_an_error_where_it_does_not_work(model, cpu_only):
     with pytest.raises(gc.UnavailableError, match=r"device='cuda'.*pip install \"graphc\[gpu\]\".*device='cpu'"):
         Session(model, device="cuda")
+
+
+def test_cuda_that_is_listed_but_does_not_work_is_an_error(model, monkeypatch):
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    real, given = onnxruntime.InferenceSession, []
+
+    def falls_back(source, options, providers, **others):
+        given.append(providers)
+        return real(source, options, providers=["CPUExecutionProvider"], **others)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", falls_back)
+    options = RuntimeOptions(tf32=False)
+    with pytest.raises(
+        gc.UnavailableError, match="device='cuda': onnxruntime-gpu is installed, but CUDA does not work"
+    ):
+        Session(model, device="cuda", options=options)
+    assert given == [[("CUDAExecutionProvider", cuda_options(options)), "CPUExecutionProvider"]]
 
 
 def test_an_unknown_device_is_refused(model):

@@ -1,0 +1,51 @@
+"""onnxruntime as a runtime: sessions on one device, with the operators that this device has kernels for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import onnx
+
+from graphc.ir.constant import Array
+from graphc.ir.graph import Graph
+from graphc.serial.export import to_model
+from passes.lowering.cuda import lower_for_cuda
+from runtimes import buffers
+from runtimes.options import RuntimeOptions
+from runtimes.session import Device, Session, resolve
+
+__all__ = ["OnnxRuntime"]
+
+
+class OnnxRuntime:
+    """onnxruntime on "cpu", "cuda", or "auto": CUDA where it works, and else the CPU. `device` is which one it is.
+
+    For CUDA, graphs go through :func:`passes.lowering.cuda.lower_for_cuda`.
+
+    Raises UnavailableError: onnxruntime is not installed, or the device is not there.
+    """
+
+    def __init__(self, device: Device = "auto", options: RuntimeOptions | None = None) -> None:
+        self.options = options or RuntimeOptions()
+        self.device: Literal["cpu", "cuda"] = resolve(device, self.options)
+
+    def model(self, graph: Graph, constants: Mapping[str, Array]) -> onnx.ModelProto:
+        """The model of `graph` as it runs on this device."""
+        return to_model(lower_for_cuda(graph) if self.device == "cuda" else graph, state=constants)
+
+    def compile(self, graph: Graph, constants: Mapping[str, Array]) -> Session:
+        """The session of `graph`. Raises UnavailableError where an operator has no kernel."""
+        return Session(self.model(graph, constants), device=self.device, options=self.options)
+
+    def lend(self, array: Array) -> Any:
+        """An OrtValue on the device with the elements of `array`; on the CPU in its memory, which must be kept."""
+        return buffers.on_device(array, self.device, self.options.device_id)
+
+    def put(self, array: Array) -> Any:
+        """An OrtValue on the device, with a copy of the elements."""
+        return buffers.copied(array, self.device, self.options.device_id)
+
+    def get(self, value: Any) -> Array:
+        """A copy of the elements of an OrtValue."""
+        return buffers.to_numpy(value)
