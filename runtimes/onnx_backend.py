@@ -20,6 +20,7 @@ from graphc.serial.export import to_model
 from graphc.serial.load import from_model
 from graphc.serial.protos import type_to_proto
 from passes import pipelines
+from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference
 from passes.lowering.preview_training import lower_preview_training
 from passes.manager import Pass, apply
@@ -30,6 +31,7 @@ __all__ = ["PASSES", "OnnxBackend", "OnnxBackendRep"]
 
 PASSES: tuple[Pass, ...] = (
     lower_preview_training,
+    lower_batch_norm,  # onnxruntime's kernel of the training form writes over its inputs
     *(step for step in pipelines.inference if step is not to_inference),
 )
 """What a model goes through: the passes of exports, but for the inference form: a backend runs models as they are."""
