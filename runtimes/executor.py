@@ -6,6 +6,7 @@ for each side of the state, a complete IO binding. A run then is one call of onn
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from graphc.errors import StateError
+from graphc.errors import StateError, UnavailableError
 from graphc.ir import dims
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
@@ -31,6 +32,7 @@ __all__ = ["DeviceInput", "Executor", "Frame", "HostInput"]
 
 Shapes = tuple[tuple[int, ...], ...]
 
+_GRAPH_IDS = itertools.count(1)  # 0 is that of every run without one
 _FRAMES = 8  # shapes of batches kept ready
 _BORROW = 1 << 17  # bytes from which binding a caller's memory is cheaper than copying it
 _ALIGNMENT = 64  # kernels sum in another order what starts elsewhere, so that results would differ in the last bits
@@ -111,17 +113,36 @@ class Frame:
         self._session = session.raw
         self._bindings = (self._session.io_binding(), self._session.io_binding())
         self._advances = bool(graph.updates)
-        kind = DeviceInput if self._state.device == "cuda" else HostInput
+        self._runs = self._settings(session)
         self.inputs: dict[str, HostInput | DeviceInput] = {
-            name: kind(name, shape, t.dtype.numpy, self._bindings)
+            name: self._input(name, shape, t.dtype.numpy)
             for (name, t), shape in zip(graph.feeds.items(), shapes, strict=True)
         }
         self._uploads = [source for source in self.inputs.values() if isinstance(source, DeviceInput)]
         self._bind_state(graph, executor.fixed)
         self._results: dict[str, Array] = {}
+        self._downloads: dict[str, Any] = {}  # outputs that stay on the device until the run is over
         self._dynamic: dict[str, int] = {}  # outputs that onnxruntime allocates, and their places in a binding
         for place, (name, t) in enumerate(zip(graph.output_names, graph.outputs, strict=True), len(graph.updates)):
             self._bind_result(name, t, sizes, place)
+
+    def _settings(self, session: Session) -> tuple[Any, Any]:
+        """How to run each binding: as a CUDA graph of its own, where that is asked for.
+
+        onnxruntime makes a recorded run twice at the first time. The state that is read is not the one that is written,
+        so that both runs compute the same.
+        """
+        if not session.options.cuda_graph or self._state.device != "cuda":
+            return None, None
+        made = buffers.onnxruntime().RunOptions(), buffers.onnxruntime().RunOptions()
+        for settings in made:
+            settings.add_run_config_entry("gpu_graph_id", str(next(_GRAPH_IDS)))
+        return made
+
+    def _input(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> HostInput | DeviceInput:
+        if self._state.device == "cuda":
+            return DeviceInput(name, shape, dtype, self._bindings, self._state.device_id)
+        return HostInput(name, shape, dtype, self._bindings)
 
     def _bind_state(self, graph: Graph, fixed: Mapping[str, Any]) -> None:
         sides = self._state.sides
@@ -136,24 +157,36 @@ class Frame:
         shape = t.tensor_type.shape
         known = [None] if shape is None else [dims.evaluate(d, sizes) for d in shape]
         if not all(isinstance(d, int) for d in known):
+            if self._runs[0] is not None:
+                raise UnavailableError(
+                    f"cuda_graph=True: the shape of the output {name!r}, {t.type}, is known only when it is computed "
+                    f"[{t.node.origin}]{location()}. A CUDA graph needs all shapes ahead; leave cuda_graph out."
+                )
             self._dynamic[name] = place
             for binding in self._bindings:
                 binding.bind_output(name, "cpu")
             return
         array = self._results[name] = buffers.aligned(known, t.dtype.numpy)  # type: ignore[arg-type]
+        value = buffers.view(array)
+        if self._state.device == "cuda":  # replayed graphs write to the device alone
+            array[...] = np.zeros((), array.dtype)
+            value = self._downloads[name] = buffers.on_device(array, "cuda", self._state.device_id)
         for binding in self._bindings:
-            binding.bind_ortvalue_output(name, buffers.view(array))
+            binding.bind_ortvalue_output(name, value)
 
     def run(self) -> dict[str, Array]:
         """Run once. The outputs by name, valid until the next run of this frame; the state moves to its next values."""
-        binding = self._bindings[self._state.side]
+        side = self._state.side
+        binding = self._bindings[side]
         for source in self._uploads:
             source.upload()
         for name in self._dynamic:  # else onnxruntime would want the shape of the last run again
             binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(binding)
+        self._session.run_with_iobinding(binding, self._runs[side])
         if self._advances:
-            self._state.side ^= 1
+            self._state.side = side ^ 1
+        for name, value in self._downloads.items():
+            self._results[name][...] = buffers.to_numpy(value)
         if self._dynamic:
             values = binding.get_outputs()
             self._results.update({name: buffers.to_numpy(values[place]) for name, place in self._dynamic.items()})
@@ -195,10 +228,17 @@ class HostInput:
 class DeviceInput:
     """An input that is copied to the device before a run, if it changed."""
 
-    def __init__(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], bindings: tuple[Any, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        bindings: tuple[Any, Any],
+        device_id: int = 0,
+    ) -> None:
         self._buffer = buffers.aligned(shape, dtype)
         self._buffer[...] = np.zeros((), dtype)
-        self._value = buffers.on_device(self._buffer, "cuda")
+        self._value = buffers.on_device(self._buffer, "cuda", device_id)
         self._last = self._buffer.copy() if not shape else None
         self._stale = False
         for binding in bindings:

@@ -207,7 +207,7 @@ def device_input(monkeypatch):
     """Makes inputs that are copied to a device, here the CPU, with a count of the copies."""
     copies = []
     real = buffers.fill
-    monkeypatch.setattr(buffers, "on_device", lambda array, device: buffers.view(array.copy()))
+    monkeypatch.setattr(buffers, "on_device", lambda array, *device: buffers.view(array.copy()))
     monkeypatch.setattr(buffers, "fill", lambda value, array: (copies.append(array), real(value, array)))
 
     class Binding:
@@ -260,3 +260,43 @@ def test_shuffled_rows_go_straight_into_the_buffer_of_the_frame():
     data.fill(frame.inputs, np.array([5, 1]))
     assert frame.inputs["x"].buffer is before
     assert frame.run()["y"].tolist() == [[10, 11], [2, 3]]
+
+
+@pytest.fixture
+def pretended_cuda(monkeypatch):
+    """State and tensors of "cuda" that are in truth on the CPU, in memory of their own."""
+    monkeypatch.setattr(buffers, "on_device", lambda array, *device: buffers.copied(array, "cpu"))
+
+    def make(graph, **options):
+        session = Session(to_model(graph), options=RuntimeOptions(threads=1, **options))
+        return Executor(graph, session, DeviceState(graph, gc.init_state(graph), "cuda"))
+
+    return make
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_steps_on_a_device_equal_those_on_the_cpu(pretended_cuda, cuda_graph):
+    on_device, expected = pretended_cuda(averaging(), cuda_graph=cuda_graph), executor(averaging())
+    rng = np.random.default_rng(0)
+    for rows in (4, 4, 2, 4):
+        x = rng.standard_normal((rows, 1000)).astype(np.float32)
+        found, wanted = on_device.run({"x": x}), expected.run({"x": x})
+        assert {n: v.tolist() for n, v in found.items()} == {n: v.tolist() for n, v in wanted.items()}
+    assert all(np.array_equal(v, expected.state.read()[n]) for n, v in on_device.state.read().items())
+
+
+def test_each_binding_of_a_cuda_graph_is_recorded_on_its_own(pretended_cuda):
+    run = pretended_cuda(averaging(), cuda_graph=True)
+    frames = [run.frame({"x": (rows, 1000)}) for rows in (2, 3)]
+    ids = [settings.get_run_config_entry("gpu_graph_id") for frame in frames for settings in frame._runs]
+    assert len({*ids}) == 4
+    assert "0" not in ids
+    assert pretended_cuda(averaging()).frame({"x": (2, 1000)})._runs == (None, None)
+
+
+def test_a_cuda_graph_of_an_output_of_unknown_shape_is_refused(pretended_cuda):
+    run = pretended_cuda(gc.graph({"where": gc.op.NonZero(gc.input("x", ("n",)))}), cuda_graph=True)
+    with pytest.raises(
+        gc.UnavailableError, match=r"cuda_graph=True: the shape of the output 'where'.*test_executor.py"
+    ):
+        run.frame({"x": (3,)})
