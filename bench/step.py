@@ -1,15 +1,20 @@
 """What a training step costs: an MLP 784-512-512-10 on batches of 64, against the bare session and PyTorch.
 
-A second table shows what the update of the parameters costs, and what folding it into the products of the gradients
-wins: processor time on one thread, which other programs on the machine disturb least.
+A second table shows what the driver costs: the time of a step outside of onnxruntime, and what several steps in one
+call and data that stay on the device win. A third shows what the update of the parameters costs, and what folding it
+into the products of the gradients wins: processor time on one thread, which other programs disturb least.
 """
 
+import contextlib
+import functools
 import importlib.util
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 
 import graphc as gc
 from bench.table import show
@@ -53,19 +58,19 @@ def trainer_round(optimizer: str) -> tuple[Round, gc.Trainer]:
     return run, trainer
 
 
-def bare_round(trainer: gc.Trainer) -> Round:
+def bare_round(trainer: gc.Trainer, batch: dict[str, np.ndarray], steps: int) -> Round:
     """Milliseconds a step takes when its prepared session is run on one batch again, and nothing else is done."""
     executor = trainer._executor
-    feeds = {"x": X[:BATCH], "y": Y[:BATCH], "learning_rate": np.float32(1e-3)}
+    feeds = {**batch, "learning_rate": np.float32(1e-3)}
     frame = executor.frame({name: np.shape(value) for name, value in feeds.items()})
     for name, source in frame.inputs.items():
         source.feed(np.asarray(feeds[name]))
 
     def run() -> float:
         start = time.perf_counter()
-        for _ in range(STEPS):
+        for _ in range(steps):
             executor.session.raw.run_with_iobinding(frame._bindings[0])
-        return (time.perf_counter() - start) / STEPS * 1e3
+        return (time.perf_counter() - start) / steps * 1e3
 
     return run
 
@@ -123,7 +128,7 @@ def processor_round(graph: gc.Graph, steps: int = 15) -> Round:
 
 
 def show_updates() -> None:
-    """The second table: gradients alone, and each optimizer as written and with its update folded."""
+    """The third table: gradients alone, and each optimizer as written and with its update folded."""
     loss = model()
     rounds: dict[tuple[str, bool], Round] = {}
     pipeline = [p for p in gc.pipelines.train if p is not fold_update]
@@ -152,9 +157,108 @@ def show_updates() -> None:
     )
 
 
+class Driven(NamedTuple):
+    """A net to drive: its loss, its data, and how many rows make a batch."""
+
+    loss: gc.Tensor
+    data: dict[str, np.ndarray]
+    batch: int
+
+
+def exclusive_or() -> Driven:
+    """A net 2-16-1 that learns the exclusive or."""
+    x, y = gc.input("x", ("batch", 2)), gc.input("y", ("batch",))
+    net = nn.Sequential(nn.Linear(16), nn.Tanh(), nn.Linear(1))
+    points = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32)
+    data = {"x": np.tile(points, (2000, 1)), "y": np.tile(np.float32([0, 1, 1, 0]), 2000)}
+    return Driven(nn.binary_cross_entropy_with_logits(gc.squeeze(net(x), 1), y), data, 4)
+
+
+def two_layers() -> Driven:
+    """An MLP 64-64-10 on batches of 16."""
+    x, y = gc.input("x", ("batch", 64)), gc.input("y", ("batch",), "int64")
+    net = nn.Sequential(nn.Linear(64), nn.ReLU(), nn.Linear(10))
+    data = {"x": RNG.normal(size=(16000, 64)).astype("float32"), "y": RNG.integers(0, 10, 16000)}
+    return Driven(nn.cross_entropy(net(x), y), data, 16)
+
+
+DRIVEN = {
+    "2-16-1 (XOR), batch 4": exclusive_or,
+    "64-64-10, batch 16": two_layers,
+    "784-512-512-10, batch 64": lambda: Driven(model(), {"x": X, "y": Y}, BATCH),
+}
+FORMS = {
+    "fit": {},
+    "fit, resident": {"resident": True},
+    "fit, 16 steps per call": {"steps_per_call": 16},
+    "fit, 16 steps per call, resident": {"steps_per_call": 16, "resident": True},
+}
+
+
+@contextlib.contextmanager
+def session_seconds() -> Iterator[list[float]]:
+    """The sum of the seconds that calls of onnxruntime take inside the `with` block."""
+    spent = [0.0]
+    run = onnxruntime.InferenceSession.run_with_iobinding
+
+    def timed(session, *arguments):
+        start = time.perf_counter()
+        run(session, *arguments)
+        spent[0] += time.perf_counter() - start
+
+    onnxruntime.InferenceSession.run_with_iobinding = timed
+    try:
+        yield spent
+    finally:
+        onnxruntime.InferenceSession.run_with_iobinding = run
+
+
+def driver_rounds(net: Driven) -> dict[str, Callable[[], tuple[float, float]]]:
+    """Microseconds of a step, and those of it inside of onnxruntime, of each form and of the bare session loop."""
+    trainer = gc.Trainer(net.loss, optimizer=gc.optim.SGD(1e-2), device="cpu", options=RuntimeOptions(threads=THREADS))
+    steps = len(net.data["y"]) // net.batch
+    alone = bare_round(trainer, {name: array[: net.batch] for name, array in net.data.items()}, steps)
+
+    def fit(options):
+        with session_seconds() as inside:
+            start = time.perf_counter()
+            trainer.fit(net.data, batch_size=net.batch, verbose=False, **options)
+            return (time.perf_counter() - start) / steps * 1e6, inside[0] / steps * 1e6
+
+    return {
+        "the session alone": lambda: (alone() * 1e3,) * 2,
+        **{name: functools.partial(fit, options) for name, options in FORMS.items()},
+    }
+
+
+def show_driver() -> None:
+    """The second table."""
+    rows = []
+    for net, make in DRIVEN.items():
+        rounds = driver_rounds(make())
+        for run in rounds.values():
+            run()  # warm up
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in rounds}
+        for _ in range(REPEATS):
+            for name, run in rounds.items():
+                found[name].append(run())
+        for name, times in found.items():
+            whole = statistics.median(total for total, _ in times)
+            outside = statistics.median(total - inside for total, inside in times)
+            ratios = [t / b for (t, _), (b, _) in zip(times, found["the session alone"], strict=True)]
+            figures = (f"{whole:.1f}", f"{1e6 / whole:,.0f}", f"{outside:.1f}", f"{statistics.median(ratios):.2f}")
+            rows.append([net, name, *figures])
+    show(
+        f"What the driver costs, {THREADS} threads",
+        ["net", "what", "µs per step", "steps/s", "of it outside of onnxruntime, µs", "times the session alone"],
+        rows,
+    )
+
+
 def main() -> None:
     """Print the tables."""
     show_steps()
+    show_driver()
     show_updates()
 
 
@@ -163,7 +267,8 @@ def show_steps() -> None:
     rows = []
     for optimizer in OPTIMIZERS:
         fit, trainer = trainer_round(optimizer)
-        rounds = {"Trainer.fit": fit, "the session alone": bare_round(trainer)}
+        alone = bare_round(trainer, {"x": X[:BATCH], "y": Y[:BATCH]}, STEPS)
+        rounds = {"Trainer.fit": fit, "the session alone": alone}
         if importlib.util.find_spec("torch"):
             rounds["PyTorch eager"] = torch_round(optimizer)
         for run in rounds.values():
