@@ -38,8 +38,20 @@ def _reduce(op: str, x: Any, axis: Axis, keepdims: bool) -> Tensor:
     tensor = e.as_tensor(x)
     if axis is None:
         return apply(op, (tensor,), {"keepdims": int(keepdims)}).out()
-    axes = e.axes_of(axis)
+    axes = e.axes_of(_from_front(axis, tensor))
     return apply(op, (tensor, axes), {"keepdims": int(keepdims)}).out() if axes.shape != (0,) else tensor
+
+
+def _from_front(axis: Any, x: Tensor) -> Any:
+    """The axes counted from the first one: onnxruntime does not reduce empty tensors over axes counted from the last.
+
+    They stay as they are where the rank of `x` is not known, or they do not fit it.
+    """
+    rank = None if x.tensor_type.shape is None else x.ndim
+    if isinstance(axis, (tuple, list, range)):
+        return [_from_front(a, x) for a in axis]
+    is_behind = rank is not None and isinstance(axis, (int, np.integer)) and -rank <= axis < 0
+    return axis + rank if is_behind else axis
 
 
 def _float(name: str, x: Any) -> Tensor:
@@ -121,7 +133,7 @@ def _arg(op: str, x: Any, axis: int | None, keepdims: bool) -> Tensor:
 
     tensor = e.as_tensor(x)
     if axis is not None:
-        return apply(op, (tensor,), {"axis": axis, "keepdims": int(keepdims)}).out()
+        return apply(op, (tensor,), {"axis": _from_front(axis, tensor), "keepdims": int(keepdims)}).out()
     flat = apply(op, (reshape(tensor, (-1,)),), {"axis": 0, "keepdims": 0}).out()
     return reshape(flat, (1,) * tensor.ndim) if keepdims else flat
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from graphc import functional as F
 from graphc.inference.reductions import REDUCTIONS
-from graphc.ir.build import apply
+from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
 from passes.rewrite import rule
 from passes.rules.broadcasting import unexpanded
-from passes.rules.match import first, number_like, reduce, reduced_axes, same_shape, shape_of
+from passes.rules.match import first, integers, number_like, optional, reduce, reduced_axes, same_shape, shape_of
 from passes.rules.views import VIEWS, view
 
 _OF_ONE_IS_ITSELF = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
@@ -23,6 +25,24 @@ def _reduce_nothing(node: Node) -> Tensor | None:
     if axes is None or shape is None or out is None or any(shape[axis] != 1 for axis in axes):
         return None
     return view(x, out)
+
+
+@rule(*REDUCTIONS, name="reduce-axes-from-front")
+def _reduce_axes_from_front(node: Node) -> Tensor | None:
+    """ReduceSum(x) over axes -1 -> over the same axis counted from the first: onnxruntime leaves it if x is empty."""
+    given, axes = integers(optional(node, 1)), reduced_axes(node)
+    if given is None or axes is None or all(axis >= 0 for axis in given):
+        return None
+    return apply(node.op, (first(node), constant(np.array(axes, np.int64))), node.attrs).out()
+
+
+@rule("ArgMax", "ArgMin", name="arg-axis-from-front")
+def _arg_axis_from_front(node: Node) -> Tensor | None:
+    """ArgMax(x) along axis -1 -> along the same axis counted from the first, as for reductions."""
+    axis, shape = node.attrs["axis"], shape_of(first(node))
+    if shape is None or axis >= 0:
+        return None
+    return apply(node.op, node.inputs, {**node.attrs, "axis": axis + len(shape)}).out()
 
 
 @rule(*_OF_ONE_IS_ITSELF, name="reduce-of-reduce", below=_OF_ONE_IS_ITSELF, absorbs=True)

@@ -131,7 +131,7 @@ def _prelu(p: Pool, e: Entry, k: Knobs) -> None:
 # --- reductions ---------------------------------------------------------------------------------------------------
 
 _OF_NOTHING = {"ReduceSum"}
-"""onnxruntime gives other reductions of tensors without elements a wrong shape."""
+"""Other reductions of no elements have no value."""
 _REDUCTIONS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1"], (-4.0, 4.0)),
     **dict.fromkeys(["ReduceSumSquare", "ReduceLogSumExp"], (-2.0, 2.0)),
@@ -147,6 +147,7 @@ def _reduce(name: str, p: Pool, e: Entry, k: Knobs) -> None:
     mask, keep, negative = k.number(2**e.rank), k.flag(), k.flag()
     axes = [i for i in range(e.rank) if mask >> i & 1]
     count = math.prod(e.shape[i] for i in axes) if axes else e.size
+    negative = negative and e.size > 0  # onnxruntime leaves empty tensors alone over axes counted from the last
     given = ints(*(i - e.rank if negative else i for i in axes)) if axes else None
     noop = {"noop_with_empty_axes": 1} if not axes and k.flag() else {}
     if e.size == 0 and name not in _OF_NOTHING:

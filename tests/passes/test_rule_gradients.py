@@ -1,4 +1,4 @@
-"""Every rewrite rule keeps values and gradients: expressions are differentiated before and after it, on drawn values."""
+"""Every rewrite rule keeps values and gradients: expressions differentiated before and after it, on drawn values."""
 
 from __future__ import annotations
 
