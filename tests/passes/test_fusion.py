@@ -214,3 +214,30 @@ def test_all_fusions_are_pattern_rules_with_a_reason_for_every_node() -> None:
         miss = rule.why_not(gc.exp(x).node)
         assert miss is not None
         assert miss.depth == 0
+
+
+def pooled(x: Tensor, *, relu_first: bool) -> Tensor:
+    attrs = {"kernel_shape": [2, 2], "strides": [2, 2], "pads": [1, 0, 0, 1]}
+    return gc.op.MaxPool(gc.relu(x), **attrs) if relu_first else gc.relu(gc.op.MaxPool(x, **attrs))
+
+
+def test_a_relu_ahead_of_a_max_pool_moves_behind_it_and_keeps_the_gradient() -> None:
+    x = gc.input("x", ("batch", 2, 5, 6))
+    before, after = pooled(x, relu_first=True), pooled(x, relu_first=False)
+    assert fuse_forward(gc.graph(before)).outputs == (after,)
+    values = np.random.default_rng(0).normal(size=(3, 2, 5, 6)).astype(np.float32)
+    values[0] = -np.abs(values[0])
+    weighted = [gc.grad(gc.sum(t * gc.exp(t)), x) for t in (before, after)]
+    found = gc.evaluate([before, after, *weighted], {"x": values})
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[2], found[3])
+    assert np.count_nonzero(found[2][0]) == 0
+
+
+def test_a_relu_that_is_used_elsewhere_and_places_that_are_asked_for_stay() -> None:
+    x = gc.input("x", ("batch", 2, 4, 4))
+    hidden = gc.relu(x)
+    shared = gc.graph([gc.op.MaxPool(hidden, kernel_shape=[2, 2]), hidden])
+    assert fuse_forward(shared) is shared
+    places = gc.graph(gc.op.MaxPool(gc.relu(x), kernel_shape=[2, 2], outputs=2)[1])
+    assert gc.graph(fuse_forward(places).outputs).operators() == {"Relu": 1, "MaxPool": 1}
