@@ -40,7 +40,9 @@ _LEARNED: Mapping[str, Sequence[int]] = {
 _STATISTICS = {"BatchNormalization": (3, 4)}
 
 # Operators whose first input alone decides whether their result is a constant's: the others are shapes and scales.
-_VIEWS = frozenset({"DequantizeLinear", "Expand", "QuantizeLinear", "Reshape", "Tile"})
+_VIEWS = frozenset(
+    {"CastLike", "DequantizeLinear", "Expand", "QuantizeLinear", "Reshape", "Slice", "Squeeze", "Tile", "Unsqueeze"}
+)
 
 _MASKED = -1e3
 """Masks hold values as low as this, or infinite ones; no learned table does."""
@@ -70,6 +72,8 @@ class _Search:
         self.active: set[str] = set()
         self.trainable: set[str] = set()
         self.statistics: set[str] = set()
+        self.fillings: set[str] = set()
+        """Written into the graph, of one value: the scale and shift of a normalization whose own ones follow."""
 
     def run(self) -> None:
         later = self._before_learned()
@@ -77,6 +81,8 @@ class _Search:
             self.producers.update((name, node) for name in node.output)
             inputs = [name for name in node.input if name]
             data = inputs[:1] if node.op_type in _VIEWS else inputs
+            if node.op_type == "Constant":
+                self.fillings.update(name for name in node.output if _is_uniform(self.arrays.get(name)))
             if node.op_type == "Constant" or (data and self.static.issuperset(data)):
                 self.static.update(node.output)
                 continue
@@ -140,7 +146,7 @@ class _Search:
             name, least = pending.pop()
             array = self.arrays.get(name)
             if array is not None:
-                if is_trainable(array) and array.size >= least:
+                if is_trainable(array) and array.size >= least and name not in self.fillings:
                     found.add(name)
                 continue
             producer = self.producers.get(name)
@@ -156,6 +162,10 @@ def is_trainable(array: Array) -> bool:
     """Whether an array can be trained: numbers of fewer than 16 bits are quantized ones."""
     dtype = as_dtype(array.dtype)
     return dtype.is_float and dtype.bits >= 16
+
+
+def _is_uniform(array: Array | None) -> bool:
+    return array is not None and array.size > 0 and bool((array == array.flat[0]).all())
 
 
 def _is_mask(array: Array) -> bool:

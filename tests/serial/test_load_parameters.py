@@ -142,6 +142,32 @@ CASES = {
         [W, V, weights("token", 1, 1, 4), values("two", np.array([1, 1]))],
         {"w", "v", "token"},
     ),
+    "the first rows of an embedding of positions, as many as there are tokens": (
+        [
+            PRODUCT,
+            node("Shape", ["h"], ["n"], start=1, end=2),
+            node("Slice", ["positions", "zero", "n"], ["t"]),
+            node("Add", ["h", "t"], ["k"]),
+            *LATER,
+        ],
+        [W, V, weights("positions", 5, 4), values("zero", np.array([0]))],
+        {"w", "v", "positions"},
+    ),
+    "scale and shift of a group normalization, but not the ones and zeros of the normalization inside": (
+        [
+            PRODUCT,
+            node("Constant", [], ["ones"], value=values("", np.ones(2, np.float32))),
+            node("Constant", [], ["zeros"], value=values("", np.zeros(2, np.float32))),
+            node("InstanceNormalization", ["h", "ones", "zeros"], ["i"]),
+            node("CastLike", ["gamma", "i"], ["scale"]),
+            node("CastLike", ["beta", "i"], ["shift"]),
+            node("Mul", ["i", "scale"], ["s"]),
+            node("Add", ["s", "shift"], ["k"]),
+            *LATER,
+        ],
+        [W, V, weights("gamma", 4, 1, 1), weights("beta", 4, 1, 1)],
+        {"w", "v", "gamma", "beta"},
+    ),
     "a slope of PReLU": ([PRODUCT, node("PRelu", ["h", "slope"], ["y"])], [W, weights("slope", 1)], {"w", "slope"}),
     "weights held by Constant nodes": (
         [node("Constant", [], ["cw"], value=weights("", 4, 4)), node("MatMul", ["x", "cw"], ["y"])],
