@@ -13,7 +13,7 @@ from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.origin import location
 from graphc.ir.types import DType, TensorType, Type, as_dtype
-from graphc.serial.metadata import VERSION_KEY
+from graphc.serial.metadata import VERSION_KEY, without_own
 from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.fold_batch_norm import fold_batch_norm
@@ -65,7 +65,7 @@ def export(
             None does that where the model would not fit into one file, of 2 GiB; False never. Arrays that are mapped
             into memory are written from there, without a copy. They are not in the model that is returned.
         passes: what the graph goes through before it is written; `gc.pipelines.inference` when None.
-        metadata: entries of the model's `metadata_props`.
+        metadata: entries of the model's `metadata_props`; graphc's own, of another model, are left out.
         verify: False to write without running the file; `{name: array}` to run it on these inputs in place of random
             ones, where a model takes no others.
 
@@ -85,7 +85,7 @@ def export(
         folded = apply(folded, pipelines.inference if passes is None else passes)
         if low is not None:
             folded, arrays = _converted(folded, arrays, low, keep_io)
-        described = {VERSION_KEY: graphc.__version__, **(metadata or {})}
+        described = {VERSION_KEY: graphc.__version__, **without_own(metadata)}
         model = file.write(folded, arrays, opset=opset, ir_version=ir_version, metadata=described)
         if verify is not False:
             try:

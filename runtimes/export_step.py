@@ -19,7 +19,7 @@ from graphc.ir.graph import graph as closed
 from graphc.ir.origin import location
 from graphc.nn.init import initialize
 from graphc.optim.schedule import value_at
-from graphc.serial.metadata import BATCH_KEY, HYPER_KEY, NEXT_SUFFIX, SUFFIX_KEY, VERSION_KEY
+from graphc.serial.metadata import BATCH_KEY, HYPER_KEY, NEXT_SUFFIX, SUFFIX_KEY, VERSION_KEY, without_own
 from passes.embed_schedule import embed_schedule
 from passes.train_step import LEARNING_RATE, STEP, TrainStep
 from runtimes.atomic import Replacing
@@ -80,7 +80,7 @@ def export_step(
         graph = embed_schedule(
             graph, rate, name=LEARNING_RATE, count=STEP, accumulate=step.accumulate, updates=schedule_updates
         )
-    described = {**describe_step(step, state, embedded=schedule_updates is not None), **(metadata or {})}
+    described = {**describe_step(step, state, embedded=schedule_updates is not None), **without_own(metadata)}
     with (
         ModelFile(path, external_data) as file,
         Replacing(target.with_suffix(".safetensors")) as beside,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx.checker
 
+from graphc.serial.metadata import without_own
 from graphc.serial.training_info import step_model, to_training_model
 from passes import pipelines
 from passes.batch_norm import lower_batch_norm
@@ -66,7 +67,7 @@ def export_training_info(
         inference = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
         inference = apply(inference, pipelines.inference)
         state = {**complete_state(state, inference, seed), **state}
-        described = {**describe_step(step, state, embedded=False), **(metadata or {})}
+        described = {**describe_step(step, state, embedded=False), **without_own(metadata)}
         data = file.data_for(inference, state) or file.data_for(step.graph, state)
         model = to_training_model(
             inference, step.graph, state, opset=opset, ir_version=ir_version, metadata=described, data=data

@@ -66,12 +66,17 @@ def verify_file(
         VerificationError: an output is off (it is named, and how far), or the file does not run on random inputs.
         UnavailableError: onnxruntime is not installed, or lacks a kernel for an operator of the file.
     """
-    runs = list(_runs(path, graph, feeds))
+    runs = list(_runs(path, graph, state, feeds))
     evaluate = _Evaluation(graph, state)
     tolerance = TOLERANCES if dtype is None else {**TOLERANCES, **dict.fromkeys(TOLERANCES, _CONVERTED[dtype.name])}
     random = _random_outputs(graph)
     for given, results in runs:
-        for name, t, found, value in zip(graph.output_names, graph.outputs, results, evaluate(given), strict=True):
+        for name, t, value in zip(graph.output_names, graph.outputs, evaluate(given), strict=True):
+            if name not in results:
+                raise VerificationError(
+                    f"{graph.name}: the file has the outputs {', '.join(results)}; expected {name!r}{location()}"
+                )
+            found = results[name]
             expected = value if dtype is None else _as_converted(value, found, dtype)
             problem = difference(found, expected, tolerance, exact=dtype is None, only_type=t in random)
             if problem:
@@ -82,21 +87,25 @@ def verify_file(
 
 
 def _runs(
-    path: str | os.PathLike[str], graph: Graph, feeds: Mapping[str, Array] | None
-) -> Iterator[tuple[dict[str, Any], list[Any]]]:
+    path: str | os.PathLike[str], graph: Graph, state: Mapping[str, Array], feeds: Mapping[str, Array] | None
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Feeds, and what the file makes of them. The session is gone afterwards: large files are mapped once at a time."""
     errors = buffers.onnxruntime().capi.onnxruntime_pybind11_state
-    session = Session(path)
+    try:
+        session = Session(path)
+    except (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.RuntimeException) as error:
+        reason = str(error).splitlines()[0]
+        raise VerificationError(f"{graph.name}: onnxruntime does not load the file: {reason}{location()}") from error
     if feeds is not None:
         given = {name: np.asarray(feeds[name], t.dtype.numpy) for name, t in graph.feeds.items()}
-        yield given, session.run(_as_file_wants(session, given))
+        yield given, _run(session, {**state, **given})
         return
     for size in _SIZES:
         reasons = []
         for other in _OTHER_SIZES:
             try:
                 given = random_feeds(graph, size, other=other or None)
-                results = session.run(_as_file_wants(session, given))
+                results = _run(session, {**state, **given})
             except (errors.Fail, errors.RuntimeException, errors.InvalidArgument, VerificationError) as error:
                 reasons.append(str(error).splitlines()[0])
                 continue
@@ -109,15 +118,19 @@ def _runs(
             )
 
 
-def _as_file_wants(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The feeds that the file still has, in its element types."""
+def _run(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs by name, for what the file has of the given inputs, in its element types."""
     types = {i.name: i.type for i in session.raw.get_inputs()}
     low = {"tensor(float16)": "float16", "tensor(bfloat16)": "bfloat16"}
-    return {
+    taken = {
         name: value.astype(as_dtype(low[types[name]]).numpy) if types[name] in low else value
         for name, value in given.items()
         if name in types
     }
+    unknown = types.keys() - taken.keys()
+    if unknown:
+        raise VerificationError(f"the file has the inputs {sorted(unknown)}, which its graph has not{location()}")
+    return dict(zip(session.output_names, session.run(taken), strict=True))
 
 
 def _as_converted(expected: Any, found: Any, dtype: DType) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "describe_state",
     "read_state",
     "state_text",
+    "without_own",
 ]
 
 NEXT_SUFFIX = ".next"
@@ -66,6 +67,12 @@ def describe_state(graph: Graph, suffix: str) -> str:
 def state_text(state: State) -> str:
     """The text under STATE_KEY."""
     return json.dumps({"parameters": dict(state.parameters), "next": dict(state.next)})
+
+
+def without_own(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """The entries that are not graphc's own: what of a file's metadata still holds for another graph."""
+    own = {STATE_KEY, VERSION_KEY, BATCH_KEY, HYPER_KEY, SUFFIX_KEY}
+    return {key: value for key, value in (metadata or {}).items() if key not in own}
 
 
 def read_state(model: onnx.ModelProto | onnx.GraphProto) -> State:
