@@ -72,12 +72,12 @@ def input_leaf(name: str, t: Type) -> Tensor:
 
 
 def declared_type(info: onnx.ValueInfoProto, binding: Binding, otherwise: Type | None = None) -> Type:
-    """The declared type of an input; where a body leaves it out, that of the value it stands for, of unknown shape."""
+    """The declared type of an input; where a body leaves it out, that of the value it stands for."""
     if info.HasField("type") and _is_complete(info.type):
         return binding.type(type_from_proto(info.type))
     if otherwise is None:
         raise ModelImportError(f"the input {info.name!r} has no type{location()}")
-    return TensorType(otherwise.dtype, None) if isinstance(otherwise, TensorType) else otherwise
+    return otherwise
 
 
 def _is_complete(proto: onnx.TypeProto) -> bool:
@@ -307,13 +307,34 @@ def _taken(op: str, inputs: Sequence[Tensor | None]) -> str | None:
 def _formal_types(
     node: onnx.NodeProto, inputs: Sequence[Tensor | None], attributes: dict[str, Any]
 ) -> list[Type | None]:
-    """The types of the values that a body's inputs stand for, as far as the inputs of the node tell."""
+    """The types of the values that a body's inputs stand for, as far as the inputs of the node tell.
+
+    What is carried may change its shape on the way.
+    """
     types = [None if t is None else t.type for t in inputs]
     if node.op_type == "Loop":
-        return [TensorType(as_dtype("int64"), ()), TensorType(as_dtype("bool"), ()), *types[2:]]
+        return [TensorType(as_dtype("int64"), ()), TensorType(as_dtype("bool"), ()), *map(_of_any_shape, types[2:])]
     if node.op_type == "SequenceMap":
         return [t.element if isinstance(t, (SequenceType, OptionalType)) else t for t in types]
-    return types if node.op_type == "Scan" else []
+    return _scanned(types, attributes) if node.op_type == "Scan" else []
+
+
+def _scanned(types: list[Type | None], attributes: Mapping[str, Any]) -> list[Type | None]:
+    """The types of a Scan's inputs in its body: scanned ones without the axis that is scanned."""
+    states = len(types) - attributes["num_scan_inputs"]
+    axes = attributes.get("scan_input_axes") or [0] * attributes["num_scan_inputs"]
+    return [*map(_of_any_shape, types[:states]), *map(_without_axis, types[states:], axes)]
+
+
+def _without_axis(t: Type | None, axis: int) -> Type | None:
+    if not isinstance(t, TensorType) or not t.shape or not -len(t.shape) <= axis < len(t.shape):
+        return t
+    axis %= len(t.shape)
+    return TensorType(t.dtype, t.shape[:axis] + t.shape[axis + 1 :])
+
+
+def _of_any_shape(t: Type | None) -> Type | None:
+    return TensorType(t.dtype, None) if isinstance(t, TensorType) else t
 
 
 def _constant(array: Array, name: str) -> Tensor:
