@@ -19,7 +19,7 @@ from graphc.serial.upgrade import _STEPS
 SIZES = {"N": 3}
 RNG = np.random.default_rng(0)
 
-BODY = "body = b (float[2] u, float[2] e) => (float w, float z) { w = Add(u, e) z = Neg(w) }, num_scan_inputs=1"
+BODY = "body = b (float[2] u, float[2] e) => (float[2] w, float[2] z) { w = Add(u, e) z = Neg(w) }, num_scan_inputs=1"
 
 # opset, inputs and outputs, nodes; what feeds other than normal floats are
 CASES: dict[str, tuple[int, str]] = {
