@@ -9,6 +9,7 @@ from graphc.ir import graph as graphs
 from graphc.ir.call import inline
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
+from passes.lowering.preview_training import lower_preview_training
 
 __all__ = ["Outputs", "as_graph", "restructure"]
 
@@ -19,9 +20,10 @@ def as_graph(outputs: Outputs, *, named: bool = False) -> Graph:
     """The graph that computes `outputs`, without updates, its fed inputs first.
 
     With `named`, its outputs bear the names of a dictionary; without, a dictionary may use the names of inputs, as that
-    of gradients by parameter does. Calls are replaced by their bodies. Raises GraphError.
+    of gradients by parameter does. Calls are replaced by their bodies, operators of ONNX's preview training domain by
+    what they compute. Raises GraphError.
     """
-    return inline(_closed(outputs, named))
+    return lower_preview_training(inline(_closed(outputs, named)))
 
 
 def _closed(outputs: Outputs, named: bool) -> Graph:

@@ -27,7 +27,17 @@ def lower_preview_training(graph: Graph) -> Graph:
 
     Raises DifferentiationError when a Gradient does not exist.
     """
-    return rewrite(graph, _RULES)
+    return rewrite(graph, _RULES) if _has_any(graph) else graph
+
+
+def _has_any(graph: Graph) -> bool:
+    graphs = [graph]
+    for g in graphs:
+        for node in g.nodes:
+            if node.domain == TRAINING_DOMAIN:
+                return True
+            graphs.extend(value for value in node.attrs.values() if isinstance(value, Graph))
+    return False
 
 
 @rule(ANY, name="preview-training")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from graphc.serial.export import to_model
 from graphc.serial.load import from_model
 from passes.lowering.preview_training import lower_preview_training
 
+GRADIENT = "ai.onnx.preview.training.Gradient"
 HEADER = '<ir_version: 10, opset_import: ["": 18, "ai.onnx.preview.training": 1]>\n'
 
 
@@ -162,12 +164,28 @@ def test_a_graph_with_gradients_comes_back_from_its_file() -> None:
     assert first_difference(graph, from_model(model)[0]) is None
 
 
+def test_a_graph_with_gradients_runs_and_is_exported_as_it_is(tmp_path: pathlib.Path) -> None:
+    graph = graph_of(SECOND)
+    assert gc.evaluate(graph, {"x": np.float32(2)})["ddx"] == 12
+    model = gc.export(graph, tmp_path / "second.onnx")
+    assert {node.domain for node in model.graph.node} == {""}
+
+
+def test_a_gradient_in_a_branch_is_lowered_too() -> None:
+    found = lowered(
+        "g (float x, bool c) => (float d) { d = If (c) <then_branch = t () => (float a) { y = Mul(x, x) "
+        f'a = {GRADIENT} <xs = ["x"], y = "y"> (x) }}, else_branch = e () => (float b) {{ b = Neg(x) }}> }}',
+        x=np.float32(3),
+        c=np.bool_(True),
+    )
+    assert found["d"] == 6
+
+
 def test_a_graph_without_them_stays_the_same_object() -> None:
     graph = gc.graph(gc.exp(gc.input("x", (2,))))
     assert lower_preview_training(graph) is graph
 
 
-GRADIENT = "ai.onnx.preview.training.Gradient"
 WRONG: dict[str, tuple[str, type[Exception], str]] = {
     "a name without an input": (
         f'(float a) => (float d) {{ y = Neg(a) d = {GRADIENT} <xs = ["a", "b"], y = "y"> (a) }}',
