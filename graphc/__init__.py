@@ -160,6 +160,7 @@ _LAZY = {
     ),
     "graphc.serial.load": ("load",),
     "graphc.serial.model": ("Model",),
+    "graphc.drawing.show": ("draw",),
     "graphc.serial.text": ("parse",),
     "graphc.symbolic.elementwise": ("elementwise",),
     "graphc.symbolic.lift": ("latex", "to_sympy"),

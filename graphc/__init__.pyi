@@ -5,6 +5,7 @@ from graphc import metrics as metrics
 from graphc import nn as nn
 from graphc import op as op
 from graphc import optim as optim
+from graphc.drawing.show import draw as draw
 from graphc.errors import BatchingError as BatchingError
 from graphc.errors import DifferentiationError as DifferentiationError
 from graphc.errors import DimensionError as DimensionError

@@ -84,6 +84,7 @@ PUBLIC = [
     "diff",
     "dim",
     "divide",
+    "draw",
     "einsum",
     "elementwise",
     "elu",

@@ -180,6 +180,12 @@ class Graph:
 
         return to_program(self)
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: text, and a picture where drawing is available."""
+        from graphc.drawing import mimebundle
+
+        return mimebundle(self)
+
     def __repr__(self) -> str:
         return f"<Graph {self.name}: {len(self.inputs)} inputs, {len(self.outputs)} outputs>"
 

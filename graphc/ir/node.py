@@ -287,6 +287,12 @@ class Tensor(TensorMethods):
     def __hash__(self) -> int:
         return id(self.node) + self.index
 
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What a notebook shows: text, and a picture of what the tensor depends on where drawing is available."""
+        from graphc.drawing import mimebundle
+
+        return mimebundle(self)
+
     def __repr__(self) -> str:
         name = self.name
         return f"<{name + ': ' if name else ''}{self.node.op} -> {self.type}>"
