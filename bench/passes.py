@@ -49,7 +49,7 @@ def steps() -> None:
     """Plain against optimized steps, and what each pass contributes."""
     rows = []
     for title, build in MODELS.items():
-        pipeline = gc.pipelines.train
+        pipeline = gc.pipelines.train_on("cpu")
         variants: dict[str, list[Pass]] = {"train": pipeline, "no pass": []}
         for step in pipeline:
             variants[f"without {name_of(step)}"] = [p for p in pipeline if p is not step]
@@ -76,7 +76,7 @@ def _added(title: str, kind: str) -> None:
     import resource
 
     model = MODELS[title]()
-    run_once = step_round(model, gc.pipelines.train if kind == "train" else [])
+    run_once = step_round(model, gc.pipelines.train_on("cpu") if kind == "train" else [])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(5):
         run_once()

@@ -160,6 +160,29 @@ def test_gradient_of_pooling_side_by_side_becomes_max_unpool(pads: tuple[int, ..
         np.testing.assert_array_equal(values(lowered), values(graph))
 
 
+@pytest.mark.parametrize("kernel", [(2, 2), (3, 2), (2, 3), (1, 2), (6, 1), (2,), (2, 3, 1)], ids=str)
+def test_indices_of_windows_that_fill_the_data_are_computed_from_their_parts(kernel: tuple[int, ...]) -> None:
+    x = gc.input("x", ("batch", 3, *(6 for _ in kernel)))
+    y = apply("MaxPool", (x,), {"kernel_shape": kernel, "strides": kernel}).out()
+    graph = gc.graph({"y": gc.grad(gc.sum(gc.square(y)), x)})
+    lowered = lower_convolutions(graph, provider="cpu")
+    verify(lowered)
+    assert not any(t is not None and t.node.op == "MaxPool" and t.index == 1 for n in lowered.nodes for t in n.inputs)
+    rng = np.random.default_rng(0)
+    for rows in (2, 1, 0):
+        ties = rng.integers(-2, 3, (rows, 3, *(6 for _ in kernel))).astype(np.float32)  # the first maximum counts
+        found, expected = (gc.compile(g)({"x": ties})["y"] for g in (lowered, graph))
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rest", [{"kernel_shape": (5, 2), "strides": (5, 2)}, {"pads": (1, 0, 0, 1)}], ids=str)
+def test_indices_of_other_windows_are_those_of_the_pooling(rest: dict[str, Any]) -> None:
+    lowered = lower_convolutions(pool_gradient(10, **rest), provider="cpu")
+    (unpool,) = lowered.find("MaxUnpool")
+    assert unpool.inputs[1] is not None
+    assert unpool.inputs[1].node.op == "MaxPool"
+
+
 @pytest.mark.parametrize(
     "other",
     [
