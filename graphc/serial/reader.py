@@ -167,7 +167,7 @@ class Scope:
                 attributes["value" if sparse else a.name] = attribute_from_proto(a, self.file.external)
         if node.domain not in ("", "ai.onnx"):
             return self._of_other_domain(node, inputs, attributes, bodies)
-        made = upgraded(OldNode(node.op_type, inputs, attributes, len(node.output)), self.file.opset)
+        made = self._upgraded(OldNode(node.op_type, inputs, attributes, len(node.output)))
         if not isinstance(made, OldNode):
             return made
         op, inputs, attributes = made.op, list(made.inputs), dict(made.attributes)
@@ -191,6 +191,17 @@ class Scope:
             if expanded is not None:
                 return expanded
         return build.apply(op, inputs, attributes, outputs=len(node.output)).outputs
+
+    def _upgraded(self, old: OldNode) -> OldNode | Sequence[Tensor]:
+        """A node in terms of today's operators; what it computes, where that takes several of them."""
+        try:
+            return upgraded(old, self.file.opset)
+        except GraphcError:
+            raise
+        except (TypeError, ValueError, LookupError) as error:
+            raise ModelImportError(
+                f"{old.op}: inputs or attributes are not those of opset {self.file.opset}: {error}{location()}"
+            ) from error
 
     def _expanded(self, node: onnx.NodeProto, inputs: Sequence[Tensor | None]) -> Sequence[Tensor | None] | None:
         """The outputs of a node by the function body of its operator; None where ONNX has none."""
