@@ -22,7 +22,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Batch(Protocol):
-    """`rows` rows in all, for `steps` steps of equally many, one after the other, in inputs of these `shapes`."""
+    """`rows` rows in all, for inputs of these `shapes`. Those of several `steps`, of equally many rows each, have a
+    first axis with an entry for each step.
+    """
 
     rows: int
     steps: int
@@ -45,7 +47,8 @@ class Loaded:
     def __init__(self, arrays: Mapping[str, Array], steps: int = 1) -> None:
         self._arrays = arrays
         self.shapes: Shapes = {name: array.shape for name, array in arrays.items()}
-        self.rows = next((shape[0] for shape in self.shapes.values() if shape), 1)
+        axis = int(steps > 1)
+        self.rows = steps * next((shape[axis] for shape in self.shapes.values() if len(shape) > axis), 1)
         self.steps = steps
 
     def fill(self, inputs: FrameInputs) -> None:
@@ -59,11 +62,10 @@ class Loaded:
 
 
 def single_steps(batch: Batch) -> Iterator[Loaded]:
-    """The batches of the single steps of `batch`."""
-    arrays, count = batch.arrays(), batch.steps
-    for step in range(count):
-        places = {name: slice(step * len(a) // count, (step + 1) * len(a) // count) for name, a in arrays.items()}
-        yield Loaded({name: array[places[name]] for name, array in arrays.items()})
+    """The batches of the single steps of `batch`, which is for several."""
+    arrays = batch.arrays()
+    for step in range(batch.steps):
+        yield Loaded({name: array[step] for name, array in arrays.items()})
 
 
 def grouped(batches: Iterator[Loaded], steps: int) -> Generator[Batch, None, None]:
@@ -75,13 +77,10 @@ def grouped(batches: Iterator[Loaded], steps: int) -> Generator[Batch, None, Non
         if waiting and batch.shapes != waiting[0].shapes:
             yield from waiting
             waiting = []
-        if all(batch.shapes.values()):
-            waiting.append(batch)
-        else:  # a scalar has no rows to put together
-            yield batch
+        waiting.append(batch)
         if len(waiting) == steps:
             parts = [b.arrays() for b in waiting]
-            yield Loaded({name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, steps)
+            yield Loaded({name: np.stack([part[name] for part in parts]) for name in parts[0]}, steps)
             waiting = []
     yield from waiting
 

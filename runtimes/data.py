@@ -15,7 +15,7 @@ from graphc.ir.origin import location
 from runtimes.batches import Batch, FrameInputs, Shapes
 from runtimes.feeds import FeedChecker, Feeds, convert, refuse_nan
 
-__all__ = ["Dataset", "Rows", "cut", "permutation", "rows_per_batch"]
+__all__ = ["Dataset", "Rows", "choose", "cut", "permutation", "rows_per_batch"]
 
 Rows: TypeAlias = slice | NDArray[np.int64]
 
@@ -33,21 +33,32 @@ def rows_per_batch(size: int, batch_size: int | None) -> int:
     return batch_size or size
 
 
-def cut(size: int, batch: int, start: int, drop_last: bool, steps: int = 1) -> Iterator[slice]:
-    """The places of each batch of `batch` rows among `size`, from row `start` on; of `steps` batches together as long
-    as so many full ones are left.
+def cut(size: int, batch: int, start: int, drop_last: bool) -> Iterator[slice]:
+    """The places of each batch of `batch` rows among `size`, from row `start` on.
 
     The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
     """
-    many = steps * batch
-    while steps > 1 and size - start >= many:
-        yield slice(start, start + many)
-        start += many
     for first in range(start, size, batch):
         end = min(first + batch, size)
         if end - first < batch and drop_last and first:
             return
         yield slice(first, end)
+
+
+def choose(
+    size: int, batch: int, *, order: NDArray[np.int64] | None, start: int, drop_last: bool, steps: int
+) -> Iterator[Rows]:
+    """The rows of each batch, as :func:`cut` cuts them: a slice, or positions where `order` permutes the rows.
+
+    As long as `steps` > 1 full batches are left, they come together, as positions of shape (steps, batch).
+    """
+    many = steps * batch
+    while steps > 1 and size - start >= many:
+        rows = np.arange(start, start + many) if order is None else order[start : start + many]
+        yield rows.reshape(steps, batch)
+        start += many
+    for place in cut(size, batch, start, drop_last):
+        yield place if order is None else order[place]
 
 
 class Dataset:
@@ -86,9 +97,9 @@ class Dataset:
             raise FeedError(f"the data set is empty: {_shapes(self.arrays)}; expected at least one row{location()}")
         self._columns = [(name, array, array.dtype == self._dtypes[name].numpy) for name, array in self.arrays.items()]
 
-    def shapes(self, rows: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of the inputs for a batch of that many rows."""
-        return {name: (rows, *array.shape[1:]) for name, array in self.arrays.items()}
+    def shapes(self, *rows: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs for a batch of that many rows; of two numbers, for so many steps of so many rows."""
+        return {name: (*rows, *array.shape[1:]) for name, array in self.arrays.items()}
 
     def rows_per_batch(self, batch_size: int | None) -> int:
         """`batch_size`, or all rows when it is None. Raises FeedError unless it is positive."""
@@ -108,13 +119,13 @@ class Dataset:
         The last batch may be smaller; `drop_last` leaves such a one out, unless it is the only one.
         """
         size = self.rows_per_batch(batch_size)
-        known: dict[int, Shapes] = {}
-        for place in cut(self.size, size, start, drop_last, steps):
-            rows = place.stop - place.start
-            shapes = known.get(rows)
+        known: dict[tuple[int, ...], Shapes] = {}
+        for rows in choose(self.size, size, order=order, start=start, drop_last=drop_last, steps=steps):
+            lengths = (rows.stop - rows.start,) if isinstance(rows, slice) else rows.shape
+            shapes = known.get(lengths)
             if shapes is None:
-                shapes = known[rows] = self.shapes(rows)
-            yield _Chosen(self, place if order is None else order[place], rows, shapes, max(rows // size, 1))
+                shapes = known[lengths] = self.shapes(*lengths)
+            yield _Chosen(self, rows, lengths, shapes)
 
     def fill(self, inputs: FrameInputs, rows: Rows) -> None:
         """Give the rows of a batch to the inputs of a frame."""
@@ -141,9 +152,9 @@ class _Chosen:
 
     __slots__ = ("_chosen", "_data", "rows", "shapes", "steps")
 
-    def __init__(self, data: Dataset, chosen: Rows, rows: int, shapes: Shapes, steps: int) -> None:
-        self._data, self._chosen = data, chosen
-        self.rows, self.shapes, self.steps = rows, shapes, steps
+    def __init__(self, data: Dataset, chosen: Rows, lengths: tuple[int, ...], shapes: Shapes) -> None:
+        self._data, self._chosen, self.shapes = data, chosen, shapes
+        self.steps, self.rows = (1, lengths[0]) if len(lengths) == 1 else (lengths[0], lengths[0] * lengths[1])
 
     def fill(self, inputs: FrameInputs) -> None:
         self._data.fill(inputs, self._chosen)

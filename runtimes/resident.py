@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from graphc.ir.constant import Array
 from passes.resident import DATA_PREFIX, ROWS
 from runtimes.batches import Batch, FrameInputs, Shapes
-from runtimes.data import Dataset, cut
+from runtimes.data import Dataset, choose
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.protocol import Runtime
 
@@ -45,13 +45,10 @@ class ResidentData:
         steps: int = 1,
     ) -> Generator[Batch, None, None]:
         """The batches of an epoch from row `start` on, as of any :class:`runtimes.sources.Source`."""
-        size = self.rows_per_batch(batch_size)
-        order = np.arange(self._data.size) if order is None else order
-        known: dict[int, Shapes] = {}
-        for place in cut(self._data.size, size, start, drop_last, steps):
-            rows = place.stop - place.start
-            shapes = known.setdefault(rows, {ROWS: (rows,)})
-            yield _Positions(self._data, order[place], shapes, max(rows // size, 1))
+        size, known = self.rows_per_batch(batch_size), dict[tuple[int, ...], Shapes]()
+        for rows in choose(self._data.size, size, order=order, start=start, drop_last=drop_last, steps=steps):
+            positions = np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
+            yield _Positions(self._data, positions, known.setdefault(positions.shape, {ROWS: positions.shape}))
 
 
 class _Positions:
@@ -59,9 +56,9 @@ class _Positions:
 
     __slots__ = ("_chosen", "_data", "rows", "shapes", "steps")
 
-    def __init__(self, data: Dataset, chosen: NDArray[np.int64], shapes: Shapes, steps: int) -> None:
-        self._data, self._chosen, self.rows = data, chosen, len(chosen)
-        self.shapes, self.steps = shapes, steps
+    def __init__(self, data: Dataset, chosen: NDArray[np.int64], shapes: Shapes) -> None:
+        self._data, self._chosen, self.shapes = data, chosen, shapes
+        self.rows, self.steps = chosen.size, len(chosen) if chosen.ndim == 2 else 1
 
     def fill(self, inputs: FrameInputs) -> None:
         inputs[ROWS].feed(self._chosen)

@@ -45,7 +45,7 @@ class Stepper:
         self._load = load
         self._data: ResidentData | None = None
         self._graphs: dict[object, tuple[Graph, Program]] = {}
-        self._executors: dict[tuple[int, bool], Executor] = {}
+        self._executors: dict[tuple[bool, bool], Executor] = {}  # for several steps or one, of resident data or not
         self._shapes: Shapes | None = None
         self._frame: Frame | ProgramFrame | None = None  # that for batches of these shapes
 
@@ -82,7 +82,7 @@ class Stepper:
 
     def _prepare(self, batch: Batch) -> Frame | ProgramFrame:
         """Take the frame for batches of this shape."""
-        key = (batch.steps, ROWS in batch.shapes)
+        key = (batch.steps > 1, ROWS in batch.shapes)
         executor = self._executors.get(key)
         if executor is None:
             executor = self._executors[key] = self._make(*key)
@@ -90,13 +90,13 @@ class Stepper:
         self._shapes = batch.shapes
         return self._frame
 
-    def _make(self, steps: int, resident: bool) -> Executor:
-        if steps == 1 and not resident:
+    def _make(self, several: bool, resident: bool) -> Executor:
+        if not several and not resident:
             return self._executor
         data = self._data if resident else None
-        key = (steps, data and tuple(data.shapes.items()))
+        key = (several, data and tuple(data.shapes.items()))
         if key not in self._graphs:
             graph = self._executor.graph if data is None else read_rows(self._executor.graph, data.shapes)
-            graph = graph if steps == 1 else multi_step(graph, steps)
+            graph = multi_step(graph) if several else graph
             self._graphs[key] = graph, self._load(graph)
         return Executor(*self._graphs[key], self._executor.state, {} if data is None else data.values)

@@ -182,7 +182,7 @@ def test_batches_of_a_stream_go_into_one_call_as_long_as_their_shapes_are_equal(
     assert watch.counters == [2, 2, 3, 5, 5, 6, 7]
 
 
-def test_inputs_without_rows_are_fed_to_single_steps():
+def test_inputs_without_rows_are_put_together_as_well():
     x, scale, w = gc.input("x", ("batch", 2)), gc.input("scale", ()), gc.parameter("w", (2,))
     loss = gc.mean(gc.square(x @ w - scale))
 
