@@ -71,15 +71,22 @@ def _before(opset: int, *operators: str) -> Callable[[Step], Step]:
 def upgraded(node: OldNode, opset: int) -> OldNode | Sequence[Tensor]:
     """What `node` of `opset` is today: a node, or what it computes.
 
-    Raises ModelImportError for what no operator of today computes.
+    Raises ModelImportError for what no operator of today computes, and for values out of range.
     """
+    try:
+        return _stepped(node, opset)
+    except ArithmeticError as error:
+        raise ModelImportError(f"{node.op} of opset {opset} has values out of range{location()}: {error}") from error
+
+
+def _stepped(node: OldNode, opset: int) -> OldNode | Sequence[Tensor]:
     for until, step in _STEPS.get(node.op, ()):
         if opset < until:
             made = step(node)
             if not isinstance(made, OldNode):
                 return made
             if made.op != node.op:
-                return upgraded(made, opset)
+                return _stepped(made, opset)
             node = made
     return node
 
@@ -225,7 +232,9 @@ def _of_a_matrix(node: OldNode) -> OldNode | Sequence[Tensor]:
     """The axes from `axis` (1 by default) on counted as one."""
     x = node.input(0)
     axis = node.attributes.get("axis", 1)
-    axis = axis % x.ndim if x.ndim else axis
+    if not -x.ndim <= axis < x.ndim:
+        return node  # which says so
+    axis %= x.ndim
     if all(size == 1 for size in x.shape[axis + 1 :]):
         return replace(node, attributes={"axis": axis})
     flat = apply("Flatten", (x,), {"axis": axis}).out()

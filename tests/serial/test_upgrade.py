@@ -205,6 +205,29 @@ def test_a_vector_of_one_element_is_a_limit_of_a_range() -> None:
     assert gc.evaluate(graph, {"n": np.array([3])})["y"].tolist() == [0, 1, 2]
 
 
+WRONG = {
+    "a missing attribute": (9, "y = Unsqueeze (x)", "Unsqueeze"),
+    "a kind": (9, 'y = Pad <pads="a"> (x)', "Pad: inputs or attributes are not those of opset 9"),
+    "a missing input": (9, "y = Upsample <scales=[1.0, 1.0]> ()", "input 0 is missing"),
+    "an axis": (9, "y = Softmax <axis=7> (x)", "Softmax: axis 7 is out of range"),
+    "a limit": (9, "i = Cast <to=6> (x) y = Clip <min=1e30> (i)", "Clip of opset 9 has values out of range"),
+    "an alignment with a scalar": (
+        6,
+        "s = Constant <value = float {1}> () y = Add <broadcast=1, axis=0> (s, x)",
+        "Add of opset 6 has values out of range",
+    ),
+    "no groups": (18, "y = GroupNormalization <num_groups=0> (x, x, x)", "GroupNormalization"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_old_node_that_is_wrong_is_an_import_error_that_names_it(name: str) -> None:
+    opset, nodes, message = WRONG[name]
+    text = f'<ir_version: 8, opset_import: ["": {opset}]> g (float[2,3] x) => (float y) {{ {nodes} }}'
+    with pytest.raises(ModelImportError, match=message):
+        from_model(onnx.parser.parse_model(text))
+
+
 def test_an_old_opset_that_onnx_cannot_convert_is_an_error() -> None:
     model = onnx.parser.parse_model(
         '<ir_version: 3, opset_import: ["": 1]> g (float[2] x) => (float[2] y) { y = Foo(x) }'
