@@ -1,8 +1,8 @@
 """Several training steps as one graph: one call of the runtime for all of them.
 
 A step of a small network is done sooner than a call of it is prepared. The steps are iterations of a Scan: one costs
-onnxruntime no more than a copy of its operators in a row would (0.95 of it for a net of 65 parameters on a CPU), and the
-graph for any number of steps is loaded as fast as that of one.
+onnxruntime no more than a copy of its operators in a row would (0.95 of it for a net of 65 parameters, on a CPU), and
+the graph for any number of steps is loaded as fast as that of one.
 """
 
 from __future__ import annotations
