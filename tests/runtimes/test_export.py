@@ -194,3 +194,34 @@ def test_a_step_without_a_trainer_starts_from_its_first_state(tmp_path):
 def test_a_step_does_not_overwrite_itself_with_its_state(tmp_path):
     with pytest.raises(gc.ExportError, match=r"ends in \.onnx"):
         gc.export_step(PROBLEM.trainer(), tmp_path / "step.safetensors")
+
+
+# --- models of others ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"dtype": "float16"}, {"opset": 13}, {"external_data": 1}], ids=str)
+def test_operators_of_foreign_domains_are_written_as_they_were_and_verified(options, tmp_path):
+    model = gc.load(
+        onnx.parser.parse_model(
+            """
+            <ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+            g (float[N, 2] x) => (float[N, 3] y) <float[2, 3] w = {0.1, 0.2, 0.3, 0.4, 0.5, 0.6}>
+            { h = MatMul (x, w) k = com.microsoft.Gelu (h) y = Relu (k) }
+            """
+        )
+    )
+    written = gc.export(model.outputs, tmp_path / "m.onnx", model.state, metadata=model.metadata, **options)
+    (gelu,) = (node for node in written.graph.node if node.op_type == "Gelu")
+    assert gelu.domain == "com.microsoft"
+    (y,) = session(tmp_path / "m.onnx").run(None, {"x": np.ones((1, 2), np.float32)})
+    np.testing.assert_allclose(y, [[0.345731, 0.530626, 0.734346]], rtol=1e-3)
+
+
+def test_metadata_of_another_model_is_kept_but_what_graphc_said_of_it(trained, tmp_path):
+    step = gc.export_step(trained, tmp_path / "step.onnx", metadata={"author": "me"})
+    found = {entry.key: entry.value for entry in step.metadata_props}
+    model = gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, metadata=found | {"graphc.version": "0"})
+    kept = {entry.key: entry.value for entry in model.metadata_props}
+    assert kept.keys() == {"author", "graphc.version", "graphc.state"}
+    assert kept["graphc.version"] == gc.__version__
+    assert json.loads(kept["graphc.state"])["next"] == {}
