@@ -41,8 +41,12 @@ _DERIVED = {"Identity": 0, "SequenceErase": -1, "SequenceInsert": 1, "SequenceMa
 """How many elements more a sequence has than the one it is made of."""
 
 
+_MOST_PARTS = 10_000
+"""Longer sequences are of unknown length: their parts are never looked at one by one."""
+
+
 def part_sizes(node: Node) -> list[Dim] | None:
-    """The sizes of the parts that a SplitToSequence makes, None where their number is not known."""
+    """The sizes of the parts that a SplitToSequence makes, None where their number is not known, or enormous."""
     x, split = _input(node), node.inputs[1] if len(node.inputs) > 1 else None
     shape = x.tensor_type.shape
     axis: int = node.attrs["axis"]
@@ -51,14 +55,14 @@ def part_sizes(node: Node) -> list[Dim] | None:
         if split.values is not None:
             return list(split.values)
         (count,) = split.shape
-        return [dims.unknown() for _ in range(count)] if isinstance(count, int) else None
+        return [dims.unknown() for _ in range(count)] if isinstance(count, int) and count <= _MOST_PARTS else None
     step = 1
     if split is not None:
         known = None if split.values is None else split.values.item()
         if not isinstance(known, int) or known < 1:
             return None
         step = known
-    if not isinstance(size, int):
+    if not isinstance(size, int) or size > step * _MOST_PARTS:
         return None
     return [min(step, size - start) for start in range(0, size, step)]
 
