@@ -192,7 +192,7 @@ def _layers(found: Graph, kinds: Mapping[str, str], sizes: Sizing, depth: int | 
     paths: dict[Node, str] = {}
     for node in found.nodes:
         if not node.is_leaf and not node.is_constant:
-            paths[node] = _cut(node.origin.scope if node.origin else "", depth)
+            paths[node] = _cut(node.origin.layer if node.origin else "", depth)
             layer = layers.setdefault(paths[node], _Layer())
             operations = cost_of(node, sizes).flops
             if _is_backward(node):

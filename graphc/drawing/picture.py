@@ -198,7 +198,7 @@ def _is_still(node: Node) -> bool:
 
 
 def _path(node: Node) -> str:
-    return node.origin.scope.replace("\0", "") if node.origin is not None else ""
+    return node.origin.layer.replace("\0", "") if node.origin is not None else ""
 
 
 def _cluster_key(node: Node) -> str | None:

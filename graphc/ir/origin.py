@@ -38,6 +38,21 @@ class Origin(NamedTuple):
         """Whether it is that of a gradient or of an update of state, not of the forward pass."""
         return bool(self.derived) and not self.derived.startswith("counter-based")  # masks are forward
 
+    @property
+    def layer(self) -> str:
+        """The layer path: `scope`, or what the name of a node of another exporter tells of it.
+
+        PyTorch names nodes as in "/layer1/layer1.0/conv1/Conv", whose layer is "layer1.0.conv1".
+        """
+        if not self.node or self.scope != self.node:
+            return self.scope
+        parts: list[str] = []
+        for part in self.node.strip("/").split("/")[:-1]:
+            if parts and part.startswith(f"{parts[-1]}."):
+                parts.pop()
+            parts.append(part)
+        return ".".join(parts)
+
     def __str__(self) -> str:
         return f"{os.path.basename(self.filename)}:{self.lineno}"
 

@@ -1,4 +1,4 @@
-"""The command line: `graphc demo`, `inspect`, `grad`, `step`, `diff`, `verify`, `--version`."""
+"""The command line: `graphc demo`, `inspect`, `view`, `grad`, `step`, `diff`, `verify`, `--version`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from runtimes.cli.compare import diff, verify
 from runtimes.cli.demonstrate import demo
 from runtimes.cli.differentiate import grad, step
 from runtimes.cli.look import inspect
+from runtimes.cli.view import view
 
 __all__ = ["app", "main"]
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="A compiler for neural networks."
 )
 app.command()(demo)
-for command in (inspect, grad, step, diff, verify):
+for command in (inspect, view, grad, step, diff, verify):
     app.command()(on_command_line(command))
 
 _ERRORS = (GraphcError, OSError, onnx.checker.ValidationError, onnx.shape_inference.InferenceError)

@@ -122,3 +122,18 @@ def test_scopes_of_threads_are_their_own() -> None:
         thread.start()
         thread.join()
     assert found == [""]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("/layer1/layer1.0/conv1/Conv", "layer1.0.conv1"),
+        ("/encoder/layers.0/attention/MatMul_1", "encoder.layers.0.attention"),
+        ("/Relu", ""),
+        ("node_17", ""),
+        ("", ""),
+    ],
+)
+def test_names_of_imported_nodes_tell_their_layer(name: str, layer: str) -> None:
+    assert origin.Origin("model.onnx", 3, name, node=name).layer == layer
+    assert origin.Origin("train.py", 3, "mlp.0", node=name).layer == "mlp.0"

@@ -18,7 +18,7 @@ TEXT = PAGE.read_text()
 
 def test_the_snippets_run(tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
-    assert [language for language, _ in blocks] == ["python", "sh", "sh", "sh", "py", "sh", "sh"]
+    assert [language for language, _ in blocks] == ["python", "sh", "sh", "sh", "sh", "py", "sh", "sh"]
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for language, source in blocks:
