@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -144,7 +145,7 @@ def _parse(content: bytes, what: str) -> onnx.ModelProto:
 
 
 class _Prepared:
-    """A model without functions, with the arrays of its initializers and of constants that nodes hold.
+    """A model without functions, with the arrays of its initializers, and of those that nodes and bodies hold.
 
     Functions are inlined, and opsets before 6 converted, by onnx, which copies the whole model several times: large
     arrays stay out of that, as inputs of the model.
@@ -162,7 +163,8 @@ class _Prepared:
             self.initializers = held
         else:
             self.initializers = {**held, **initializers_of(self.proto, file.external)}
-        self.arrays = {**self.initializers, **self._held_by_nodes()}
+        self.inner = _held_by_bodies(self.proto, file.external)
+        self.arrays = {**self.initializers, **self._held_by_nodes(), **self.inner}
 
     def _held_by_nodes(self) -> dict[str, Array]:
         """The floats that Constant nodes hold, by the name of their output: some exporters write weights so."""
@@ -193,7 +195,8 @@ class _Prepared:
     def graph(self, chosen: Mapping[str, bool], state: State) -> tuple[Graph, Scope]:
         """The graph with these parameters (name -> whether trainable), and its values by name."""
         proto, arrays, binding = self.proto, self.arrays, self.file.binding
-        scope = Scope(proto, self.file)
+        lifted = frozenset(self.inner.keys() & chosen.keys())
+        scope = Scope(proto, replace(self.file, lifted=lifted))
         inputs: list[Tensor] = []
         for info in proto.input:
             if info.name not in self.initializers:
@@ -208,7 +211,8 @@ class _Prepared:
                 made = _parameter(name, TensorType(as_dtype(array.dtype), array.shape), array, trainable)
                 scope.define(name, made)
                 inputs.append(made)
-        scope.initialize({name: array for name, array in arrays.items() if name not in chosen})
+        rest = arrays.keys() - chosen.keys() - self.inner.keys()
+        scope.initialize({name: array for name, array in arrays.items() if name in rest})
         scope.read()
         return _close(proto, scope, inputs, state), scope
 
@@ -219,6 +223,17 @@ _TRAINABLE_CODES = (
     onnx.TensorProto.DOUBLE,
     onnx.TensorProto.BFLOAT16,
 )
+
+
+def _held_by_bodies(main: onnx.GraphProto, external: ExternalData) -> dict[str, Array]:
+    """The floats among the initializers of nested graphs, of those whose name nothing else in the model bears."""
+    bodies = [a.g for node in all_nodes(main) for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    if not any(body.initializer for body in bodies):
+        return {}
+    names = Counter(t.name for graph in (main, *bodies) for t in (*graph.input, *graph.initializer))
+    names.update(name for node in all_nodes(main) for name in node.output)
+    candidates = (t for body in bodies for t in body.initializer if t.dims and t.data_type in _TRAINABLE_CODES)
+    return {t.name: read_tensor(t, external) for t in candidates if names[t.name] == 1}
 
 
 def _without(model: onnx.ModelProto, held: Mapping[str, Array]) -> onnx.ModelProto:

@@ -40,7 +40,7 @@ _WRITTEN_ORIGIN = re.compile(r"(.+?):(\d+)(?: ([^(].*?))?(?: \((.*)\))?")
 @dataclass(frozen=True)
 class File:
     """What all graphs of a model share: the files beside it, the dimensions to bind, its name for origins, its opset,
-    and the versions of other domains.
+    the versions of other domains, and the initializers of bodies that became parameters of the whole.
 
     Without a name, nodes have the origin of whoever reads the model.
     """
@@ -50,6 +50,7 @@ class File:
     name: str | None = None
     opset: int = OPSET
     versions: Mapping[str, int] = field(default_factory=dict)
+    lifted: frozenset[str] = frozenset()
 
     def origin(self, node: onnx.NodeProto, position: int) -> contextlib.AbstractContextManager[None]:
         """A block in which nodes are built with the origin that the file tells, or with its name and the node's."""
@@ -223,9 +224,14 @@ class Scope:
     def _inlined(self, proto: onnx.GraphProto) -> Sequence[Tensor]:
         """The outputs of a body without inputs, its nodes put among those of this graph."""
         scope = Scope(proto, self.file, self)
-        scope.initialize(initializers_of(proto, self.file.external))
+        scope.initialize(self._own(proto))
         scope.read()
         return [scope.get(o.name) for o in proto.output]
+
+    def _own(self, proto: onnx.GraphProto) -> dict[str, Array]:
+        """The initializers of a body, without those that are parameters of the whole model."""
+        found = initializers_of(proto, self.file.external)
+        return {name: array for name, array in found.items() if name not in self.file.lifted}
 
     def _of_other_domain(
         self,
@@ -271,7 +277,7 @@ class Scope:
         read: list[tuple[str, Scope, list[Tensor]]] = []
         for name, proto in sorted(bodies.items(), reverse=True):
             scope = Scope(proto, self.file, self, captures)
-            scope.initialize(initializers_of(proto, self.file.external))
+            scope.initialize(self._own(proto))
             expected = _formal_types(node, inputs, attributes)
             formals = [
                 input_leaf(
@@ -332,13 +338,18 @@ def _formal_types(
 
 def _scanned(types: list[Type | None], attributes: Mapping[str, Any]) -> list[Type | None]:
     """The types of a Scan's inputs in its body: scanned ones without the axis that is scanned."""
-    states = len(types) - attributes["num_scan_inputs"]
-    axes = attributes.get("scan_input_axes") or [0] * attributes["num_scan_inputs"]
+    count = attributes.get("num_scan_inputs")
+    if not isinstance(count, int) or not 0 < count <= len(types):
+        return types  # which is an error of the node
+    states = len(types) - count
+    axes = attributes.get("scan_input_axes") or [0] * count
     return [*map(_of_any_shape, types[:states]), *map(_without_axis, types[states:], axes)]
 
 
-def _without_axis(t: Type | None, axis: int) -> Type | None:
-    if not isinstance(t, TensorType) or not t.shape or not -len(t.shape) <= axis < len(t.shape):
+def _without_axis(t: Type | None, axis: object) -> Type | None:
+    if not isinstance(t, TensorType) or not t.shape or not isinstance(axis, int):
+        return t
+    if not -len(t.shape) <= axis < len(t.shape):
         return t
     axis %= len(t.shape)
     return TensorType(t.dtype, t.shape[:axis] + t.shape[axis + 1 :])

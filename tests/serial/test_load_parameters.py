@@ -198,6 +198,22 @@ def test_weights_used_in_bodies_are_parameters() -> None:
     np.testing.assert_array_equal(dv, np.zeros((2, 2)))
 
 
+def test_weights_that_bodies_hold_themselves_are_parameters_too() -> None:
+    loaded = gc.load(
+        parsed(
+            "g (bool c, float[n, 2] x) => (float[n, 2] y) { y = If(c) <then_branch: graph = t () => (float[n, 2] a) "
+            "<float[2, 2] w = {1, 2, 3, 4}, float[2] k = {0, 1}> { p = Mul(x, k) a = MatMul(p, w) }, "
+            "else_branch: graph = e () => (float[n, 2] b) <float[2] k = {1, 1}> { b = Mul(x, k) }> }"
+        )
+    )
+    assert roles(loaded) == {"w": True}
+    given = {"c": np.array(True), "x": np.ones((3, 2), np.float32)}
+    (y,) = gc.evaluate([loaded.outputs["y"]], given)
+    np.testing.assert_array_equal(y, [[3, 4]] * 3)
+    (dw,) = gc.evaluate([gc.grad(gc.sum(loaded.outputs["y"]), loaded.parameters["w"])], given)
+    np.testing.assert_array_equal(dw, [[0, 0], [3, 3]])
+
+
 # --- by name ------------------------------------------------------------------------------------------------------
 
 
