@@ -219,3 +219,15 @@ def test_pages_are_given_back_of_maps_that_nobody_writes_to_only(tmp_path):
     data.write(tmp_path / "d")
     assert (tmp_path / "d").read_bytes() == bytes([7]) * (1 << 20)
     assert int(array.min()) == 7
+
+
+def test_a_model_can_be_exported_over_the_files_that_it_is_mapped_from(tmp_path):
+    y, state = problem()
+    path = tmp_path / "m.onnx"
+    gc.export(y, path, state, external_data=True)
+    expected = run(path)
+    for external_data in (True, False):
+        model = gc.load(path)
+        gc.export(model.outputs, path, model.state, external_data=external_data)
+        np.testing.assert_array_equal(run(path), expected)
+    assert names(tmp_path) == ["m.onnx"]

@@ -116,6 +116,16 @@ def test_with_data_outside_first_values_take_no_room(tmp_path):
     assert_same(loaded.state, gc.init_state(step.graph, 0))
 
 
+def test_what_the_inference_model_alone_has_is_not_taken_for_a_value_of_the_step(tmp_path):
+    x, w = gc.input("x", ("batch", 2)), gc.parameter("w", (2, 2), nn.init.Ones())
+    h = (x @ w).named("late")
+    step = gc.train_step(gc.mean(h * h), optimizer=gc.optim.SGD(0.1))
+    late = gc.parameter("late", (2,), nn.init.Ones())
+    gc.export_training_info(step, {"y": x @ w + late}, tmp_path / "m.onnx")
+    loaded = gc.load_step(tmp_path / "m.onnx")
+    assert loaded({"x": np.ones((3, 2), np.float32)})["loss"] == pytest.approx(4.0)
+
+
 def test_an_output_named_as_the_loss_is_refused(tmp_path):
     with pytest.raises(ExportError, match="'loss' is an output of the step and a value of the model"):
         gc.export_training_info(PROBLEM.trainer(), {"loss": PROBLEM.logits}, tmp_path / "m.onnx")

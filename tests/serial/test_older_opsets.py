@@ -48,7 +48,7 @@ GRAPHS: dict[str, Callable[[], gc.Tensor]] = {
     "mish": lambda: gc.op.Mish(x("n")),
     "slices_of_shapes": lambda: gc.op.Shape(x("n", 2, 3), start=1),
     "axes_that_are_computed": lambda: gc.op.ReduceMean(x("n", 3), gc.input("axes", (1,), "int64")),
-    "uneven_split": lambda: gc.op.Split(x("n", 5), num_outputs=2)[1],
+    "uneven_split": lambda: gc.op.Split(x("n", 5), axis=1, num_outputs=2)[1],
     "half_pixels": lambda: gc.op.RoiAlign(
         x(1, 1, 4, 4), gc.constant(np.array([[0, 0, 2, 2]], np.float32)), gc.constant(np.array([0]))
     ),
