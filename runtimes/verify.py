@@ -20,6 +20,7 @@ from graphc.ir.types import DType, SequenceType, TensorType, Type, as_dtype
 from graphc.serial.export import to_model
 from passes.cost import cost
 from runtimes import buffers
+from runtimes.index_ranges import index_ranges
 from runtimes.reference import ReferenceSession
 from runtimes.session import RuntimeOptions, Session
 
@@ -163,7 +164,7 @@ class _Evaluation:
 
 
 def random_feeds(graph: Graph, size: int, seed: int = 0, other: int | None = None) -> dict[str, Any]:
-    """Random arrays for the fed inputs: normal floats, 0 and 1 for other dtypes, letters for strings.
+    """Random arrays for the fed inputs: normal floats, labels and positions that are in range, else 0 and 1; letters.
 
     Symbols are `size` or a bit more; those that are the first dimension of no input are `other`, if given.
     """
@@ -172,12 +173,12 @@ def random_feeds(graph: Graph, size: int, seed: int = 0, other: int | None = Non
     names = sorted(dims.symbols(d for kind in kinds.values() for d in kind.shape or ()))
     first = dims.symbols(kind.shape[0] for kind in kinds.values() if kind.shape)
     sizes = {name: size + i if other is None or name in first else other for i, name in enumerate(names)}
-    return {
-        name: [_random(kinds[name], sizes, rng) for _ in range(2)]
-        if isinstance(t.type, SequenceType)
-        else _random(kinds[name], sizes, rng)
-        for name, t in graph.feeds.items()
-    }
+    limits = {name: (found.low, found.high) for name, found in index_ranges(graph).items()}
+    made: dict[str, Any] = {}
+    for name, t in graph.feeds.items():
+        drawn = [_random(kinds[name], sizes, rng, limits.get(name, (0, 1))) for _ in range(2)]
+        made[name] = drawn if isinstance(t.type, SequenceType) else drawn[0]
+    return made
 
 
 def _element(t: Type) -> TensorType:
@@ -186,13 +187,13 @@ def _element(t: Type) -> TensorType:
     return t
 
 
-def _random(kind: TensorType, sizes: Mapping[str, int], rng: np.random.Generator) -> Array:
+def _random(kind: TensorType, sizes: Mapping[str, int], rng: np.random.Generator, limits: tuple[int, int]) -> Array:
     shape = [int(str(dims.evaluate(d, sizes))) for d in kind.shape or ()]
     if any(d < 0 for d in shape):
         raise VerificationError(f"the dimensions {kind} of an input are {shape} for {dict(sizes)}")
     if kind.dtype.is_float:
         return rng.standard_normal(shape).astype(kind.dtype.numpy)
-    drawn = rng.integers(0, 2, shape)
+    drawn = rng.integers(limits[0], limits[1], shape, endpoint=True)
     return np.array(["a", "b"], object)[drawn] if kind.dtype.kind == "s" else drawn.astype(kind.dtype.numpy)
 
 
@@ -238,7 +239,8 @@ def difference(
     a, b = found.astype(np.float64), expected.astype(np.float64)
     if not np.array_equal(np.isfinite(a), np.isfinite(b)):
         return "is finite elsewhere than the graph's"
-    error, scale = (float(np.abs(x[np.isfinite(b)]).max(initial=0.0)) for x in (a - b, b))
+    finite = np.isfinite(b)
+    error, scale = (float(np.abs(x).max(initial=0.0)) for x in (a[finite] - b[finite], b[finite]))
     if error > tolerance * max(scale, 1.0):
         return f"is off by {error:.3g} where the largest element is {scale:.3g}; tolerance {tolerance:g}"
     return None

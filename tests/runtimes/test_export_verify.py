@@ -111,6 +111,16 @@ def test_derived_dimensions_that_small_sizes_make_negative_are_passed_over(tmp_p
     gc.export({"sum": gc.sum(x) + y}, tmp_path / "m.onnx")
 
 
+@pytest.mark.parametrize("rows", [1, 50])
+def test_positions_in_a_table_are_in_range(rows, tmp_path):
+    table = gc.parameter("table", (rows, 4), nn.init.Normal())
+    y = gc.take(table, gc.input("tokens", ("batch", "length"), "int64"))
+    tokens = random_feeds(gc.graph(y), 5)["tokens"]
+    assert tokens.max() < rows
+    assert len(np.unique(tokens)) > min(rows - 1, 10)
+    gc.export(y, tmp_path / "m.onnx", gc.init_state(gc.graph(y)))
+
+
 def test_strings_sequences_and_other_types_are_fed(tmp_path):
     model = onnx.parser.parse_model(
         """
@@ -189,6 +199,7 @@ def test_outputs_that_depend_on_random_operators_are_held_to_their_type(tmp_path
         (np.float32([1, 2]), np.float32([1, 2.001]), "is off by 0.001"),
         (np.float32([1000, 0.01]), np.float32([1000, 0.02]), None),
         (np.float32([np.inf]), np.float32([1]), "is finite elsewhere"),
+        (np.float32([np.inf, 1, np.nan]), np.float32([np.inf, 1, np.nan]), None),
         (np.int64([1, 2]), np.int64([1, 3]), "differs in 1 elements"),
         (np.uint8([1, 255]), np.uint8([2, 254]), None),
         (np.uint8([0]), np.uint8([255]), "differs in 1 elements"),
