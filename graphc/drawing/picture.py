@@ -16,7 +16,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType, Type
 from graphc.serial.metadata import NEXT_SUFFIX
-from graphc.serial.nodes import origin_text
+from graphc.serial.nodes import nondefault, origin_text, spec_of
 
 __all__ = ["LIMIT", "Arrow", "Box", "Cluster", "Picture", "picture_of"]
 
@@ -123,7 +123,7 @@ class _Maker:
                 self._leaf(node.out())
             elif not node.is_leaf and not node.is_constant:
                 still = [t for t in node.inputs if t is not None and _is_still(t.node)]
-                texts = tuple(_operand(t, _path(node)) for t in still)
+                texts = (*(_operand(t, _path(node)) for t in still), *_bodies(node))
                 box = Box("operator", _title(node), texts, _tooltip(node), is_backward(node), _cluster_key(node))
                 self._connect(node, self._box(node, box))
 
@@ -317,11 +317,16 @@ def _text_of(t: Tensor) -> str:
     return f"constant {type_text(t.type)}"
 
 
+def _bodies(node: Node) -> Iterator[str]:
+    """How large the graphs are that an operator runs."""
+    for name, value in node.attrs.items():
+        if isinstance(value, Graph):
+            count = value.count()
+            yield f"{name}: {count} operator{'s' * (count != 1)}"
+
+
 def _tooltip(node: Node) -> str:
-    """The attributes of an operator, and where it comes from."""
-    attrs = "" if node.is_leaf else ", ".join(f"{name}={_shown(value)}" for name, value in node.attrs.items())
+    """The attributes of an operator that are not the defaults, and where it comes from."""
+    given = [] if node.is_leaf or node.is_call or node.is_constant else nondefault(node, spec_of(node))
+    attrs = ", ".join(f"{name}={value}" for name, value in given if not isinstance(value, Graph))
     return printable(f"{node.op}({attrs}) {origin_text(node)}".rstrip())
-
-
-def _shown(value: object) -> str:
-    return value.name if isinstance(value, Graph) else str(value)

@@ -102,6 +102,26 @@ def test_constants_and_states_are_shown() -> None:
     assert ("output", "total.next", ("[2]",)) in found
 
 
+def test_loops_and_calls_say_what_they_run() -> None:
+    x = gc.input("x", (4, 2))
+    total, _ = gc.scan(lambda carry, row: (carry + gc.exp(row), None), x[0], x)
+    doubled = gc.checkpoint(lambda t: gc.sin(t) * 2.0)(total)
+    found = {box.title: box for box in picture_of(gc.graph(doubled)).boxes}
+    assert found["Scan"].lines == ("body: 2 operators",)
+    assert "num_scan_inputs=1" in found["Scan"].tooltip
+    (call,) = (box for box in found.values() if box.lines == ("body: 2 operators",) and box.title != "Scan")
+    assert " at 0x" not in call.tooltip
+
+
+def test_attributes_and_lines_are_in_the_tooltip() -> None:
+    x = gc.input("x", ("batch", 1, 9, 9))
+    box = picture_of(gc.graph(nn.Conv2d(2, 3, stride=2)(x))).boxes[1]
+    assert box.tooltip.startswith("Conv(")
+    assert "strides=(2, 2)" in box.tooltip
+    assert "group" not in box.tooltip
+    assert "test_drawing.py:" in box.tooltip
+
+
 def test_unknown_sizes_are_question_marks_and_long_names_are_cut() -> None:
     picture = picture_of(gc.graph(gc.exp(gc.input("x" * 200, (None, 3)))))
     assert picture.boxes[0].lines == ("[?, 3]",)

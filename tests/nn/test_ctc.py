@@ -4,6 +4,7 @@ import itertools
 import re
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import graphc as gc
@@ -132,6 +133,19 @@ def test_training_on_unaligned_labels_learns_them() -> None:
     trainer = gc.Trainer(loss, optimizer=gc.optim.Adam(0.1))
     trainer.fit(data, batch_size=32, epochs=30)
     assert trainer.evaluate(data)["loss"] < 0.1
+
+
+def test_ctc_and_its_gradient_are_exported(tmp_path) -> None:
+    given = inputs("float32")
+    loss = nn.ctc_loss(*given)
+    outputs = {"loss": loss, "gradient": gc.grad(loss, given[0])}
+    gc.export(outputs, tmp_path / "ctc.onnx")  # which verifies it
+    data = feeds("float32")
+    data["n"] = np.minimum(data["n"], 2)
+    session = onnxruntime.InferenceSession(tmp_path / "ctc.onnx")
+    found = session.run(None, data)
+    for array, expected in zip(found, gc.evaluate(list(outputs.values()), data), strict=True):
+        np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-6)
 
 
 # --- errors -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import networkx
 import numpy as np
+import onnxruntime
 import pytest
 
 import graphc as gc
@@ -165,6 +166,19 @@ def test_the_result_does_not_depend_on_the_order_of_nodes_and_edges(name: str) -
     shuffled = place[PAIRS][:, RNG.permutation(PAIRS.shape[1])]
     found = gc.evaluate(output, {"x": moved, "edges": shuffled}, state=state)
     np.testing.assert_allclose(found[place], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_exported_for_any_number_of_nodes_and_edges(name: str, tmp_path) -> None:
+    x, edge_index = symbols("float32")
+    output = LAYERS[name]()(x, edge_index)
+    state = nn.init.initialize(gc.graph(output))
+    gc.export(output, tmp_path / "layer.onnx", state)  # which verifies it
+    session = onnxruntime.InferenceSession(tmp_path / "layer.onnx")
+    for edges in EDGES.values():
+        given = {"x": RNG.normal(size=(NODES, FEATURES)).astype("f"), "edges": edges}
+        (found,) = session.run(None, given)
+        np.testing.assert_allclose(found, gc.evaluate(output, given, state=state), rtol=1e-5, atol=1e-6)
 
 
 def test_names_and_shapes_are_those_of_pytorch_geometric() -> None:

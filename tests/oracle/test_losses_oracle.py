@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import graphc as gc
 from graphc import nn
@@ -20,11 +22,11 @@ RNG = np.random.default_rng(11)
 
 def compare(ours, theirs, *arrays: np.ndarray, rtol: float = 3e-6) -> None:
     """The losses of `arrays`, with symbolic sizes, and their gradients in all arrays of floats."""
-    given = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    result = theirs(*given)
+    variables = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
+    result = theirs(*variables)
     upward = torch.cos(torch.arange(result.numel())).reshape(result.shape)
     (result * upward).sum().backward()
-    expected = [result.detach(), *(t.grad for t in given if t.requires_grad)]
+    expected = [result.detach(), *(t.grad for t in variables if t.requires_grad)]
 
     symbols = [
         gc.input(f"x{k}", [f"n{a.shape[0]}", *a.shape[1:]] if a.ndim else (), a.dtype) for k, a in enumerate(arrays)
@@ -184,11 +186,11 @@ def compare_ctc(logits: np.ndarray, labels, steps, counts, rtol: float = 1e-5, *
     assert output.ndim == (len(axes) - 2 if options.get("reduction") == "none" else 0)
     feeds = {"x": logits, "y": labels, "m": steps, "n": counts}
     found = gc.evaluate([output, gc.grad(gc.sum(output), x)], {k: np.asarray(v) for k, v in feeds.items()})
-    given = torch.tensor(logits, requires_grad=True)
+    variable = torch.tensor(logits, requires_grad=True)
     lengths = [torch.tensor(np.asarray(v)) for v in (labels, steps, counts)]
-    result = torch.nn.CTCLoss(**options)(torch.log_softmax(given, -1), *lengths)
+    result = torch.nn.CTCLoss(**options)(torch.log_softmax(variable, -1), *lengths)
     result.sum().backward()
-    for a, b in zip(found, (result.detach(), given.grad), strict=True):
+    for a, b in zip(found, (result.detach(), variable.grad), strict=True):
         np.testing.assert_allclose(a, b.numpy(), rtol=rtol, atol=rtol)
 
 
@@ -247,6 +249,19 @@ def test_ctc_of_one_step() -> None:
 def test_ctc_of_long_sequences() -> None:
     logits = 3 * RNG.normal(size=(300, 2, 6))
     compare_ctc(logits, RNG.integers(1, 6, (2, 60)), [300, 233], [60, 41], rtol=1e-10, reduction="sum")
+
+
+@given(data=st.data())
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_ctc_of_any_sizes(data) -> None:
+    steps, batch, longest = (data.draw(st.integers(low, high)) for low, high in ((1, 7), (1, 4), (0, 4)))
+    classes = data.draw(st.integers(2, 4))
+    blank = data.draw(st.integers(0, classes - 1))
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    labels = rng.choice([c for c in range(classes) if c != blank], (batch, longest))
+    lengths, counts = rng.integers(1, steps + 1, batch), rng.integers(0, longest + 1, batch)
+    options = {"blank": blank, "reduction": data.draw(st.sampled_from(REDUCTIONS)), "zero_infinity": True}
+    compare_ctc(rng.normal(size=(steps, batch, classes)), labels, lengths, counts, 1e-11, **options)
 
 
 def test_every_loss_is_compared() -> None:
