@@ -136,8 +136,11 @@ class _Folding:
         data = mapped.get(first(product), first(product))
         if product.op in ("Gemm", "MatMul"):
             attrs = {**product.attrs, "beta": 1.0} if product.op == "Gemm" else {}
-            return apply("Gemm", (data, weights, biases), attrs).out()
-        return apply(product.op, (data, weights, biases), product.attrs).out()
+            made = apply("Gemm", (data, weights, biases), attrs).out()
+        else:
+            made = apply(product.op, (data, weights, biases), product.attrs).out()
+        name = node.out().name
+        return made.named(name) if name and made.name is None else made
 
     def _put(self, like: Tensor, array: Floats, name: str) -> Tensor:
         """`array` as a constant or parameter, as `like` is; a parameter of `name` if only the old one has that name."""

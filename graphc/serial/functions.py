@@ -5,6 +5,7 @@ from __future__ import annotations
 import onnx
 import onnx.defs
 import onnx.inliner
+from onnx.checker import ValidationError
 from onnx.shape_inference import InferenceError
 from onnx.version_converter import ConvertError
 
@@ -36,7 +37,7 @@ def without_functions(model: onnx.ModelProto) -> onnx.ModelProto:
                     convert = True
     try:
         inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(same, convert_version=convert)
-    except (RuntimeError, ValueError, IndexError, ConvertError, InferenceError) as error:
+    except (RuntimeError, ValueError, IndexError, ConvertError, InferenceError, ValidationError) as error:
         raise ModelImportError(f"the functions of the model cannot be inlined{location()}: {error}") from error
     return inlined
 

@@ -142,6 +142,7 @@ def test_a_loaded_model_is_trained_and_exported_with_its_names(tmp_path: Path) -
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     names = [n.name for n in exported.graph.node]
     assert names == ["conv", "act", "pool", "flatten", "fc"]
+    assert [n.output[0] for n in exported.graph.node] == ["n", "r", "p", "flat", "logits"]
 
 
 def test_a_new_head_on_frozen_features_leaves_the_rest_of_the_state_alone() -> None:
