@@ -6,7 +6,7 @@ import pkgutil
 
 import bench
 
-HELPERS = ("__main__", "models", "rounds", "table")
+HELPERS = ("__main__", "gpu_models", "models", "rounds", "table")
 TABLES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in HELPERS)
 
 
