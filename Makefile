@@ -6,7 +6,7 @@ RUNTIME := $(if $(GPU),gpu,cpu)
 DEVICE := $(if $(GPU),cuda,cpu)
 WORKERS ?= 2
 
-.PHONY: demo test test-oracle bench format clean
+.PHONY: demo test test-oracle test-runtimes bench format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/graphc demo --device $(DEVICE) --out out/demo
@@ -15,10 +15,15 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not oracle and not nightly and not gpu"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not oracle and not nightly and not gpu and not runtimes"
 
 test-oracle: $(VENV)/.oracle
 	$(BIN)/python -m pytest -n $(WORKERS) -m "oracle and not nightly" tests/oracle
+
+# Without npm or a network, the tests that need the packages are skipped and say so.
+test-runtimes: $(VENV)/.runtimes
+	-npm install --prefix examples/browser --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error
+	$(BIN)/python -m pytest -n $(WORKERS) -rs -m "runtimes and not nightly" tests/other_runtimes
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
@@ -28,7 +33,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-gpu out build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-gpu out examples/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -45,4 +50,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.oracle: pyproject.toml $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,oracle]"
+	@touch $@
+
+$(VENV)/.runtimes: pyproject.toml $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev,runtimes]"
 	@touch $@
