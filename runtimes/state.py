@@ -26,6 +26,8 @@ __all__ = ["complete_state", "init_state", "load_state", "match_state", "read_st
 State = Mapping[str, ArrayLike]
 
 _CHECKSUM = "graphc.checksum"
+_FORMAT, _READABLE = "graphc.format", 1
+"""What a file of state means may change; this number tells, and which is the latest that is understood."""
 _STORABLE = {"float64", "float32", "float16", "bfloat16", "bool", "complex64"}
 _STORABLE |= {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
@@ -135,9 +137,23 @@ def save_state(
     with Replacing(path) as fresh:
         arrays = {str(name): _storable(str(name), value) for name, value in state.items()}
         try:
-            save_file(arrays, os.fspath(fresh), {**(metadata or {}), _CHECKSUM: _checksum(arrays)})
+            save_file(arrays, os.fspath(fresh), {**(metadata or {}), **_stamp(arrays)})
         except safetensors.SafetensorError as error:
             raise OSError(str(error)) from error
+
+
+def _stamp(arrays: Mapping[str, Array]) -> dict[str, str]:
+    return {_FORMAT: str(_READABLE), _CHECKSUM: _checksum(arrays)}
+
+
+def _check_format(found: str, metadata: Mapping[str, str], path: str | os.PathLike[str]) -> None:
+    """Refuse the file of a later graphc, whose entries may mean something else."""
+    if not found.isdecimal() or int(found) > _READABLE:
+        writer = metadata.get("graphc.version", "unknown")
+        raise StateError(
+            f"{os.fspath(path)!r} has the format {found}, written by graphc {writer}; expected {_READABLE} at most"
+            f"{location()}. Update graphc, or use the version that wrote the file."
+        )
 
 
 def _checksum(state: Mapping[str, Array]) -> str:
@@ -202,6 +218,7 @@ def read_state(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str
         raise StateError(f"{os.fspath(path)!r} is no complete safetensors file: {error}{location()}") from error
     except OSError as error:
         raise StateError(f"cannot read the state file {os.fspath(path)!r}: {error}{location()}") from error
+    _check_format(metadata.pop(_FORMAT, str(_READABLE)), metadata, path)
     expected = metadata.pop(_CHECKSUM, None)
     if expected is not None and expected != _checksum(state):
         raise StateError(

@@ -15,6 +15,7 @@ from driving import PROBLEM, same_state
 
 import graphc as gc
 from runtimes.checkpoints import checkpoints
+from runtimes.state import read_state
 
 DATA = PROBLEM.data
 EPOCHS = 40
@@ -191,3 +192,40 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(gc.ExportError, match=r"cannot write to the folder .*file"):
         _trained(tmp_path / "file")
+
+
+def _as_by_a_later_graphc(path, number="2"):
+    state, metadata = read_state(path)
+    safetensors.numpy.save_file(state, path, {**metadata, "graphc.version": "9.1", "graphc.format": number})
+
+
+@pytest.mark.parametrize("number", ["2", "17", "new"])
+def test_a_checkpoint_of_a_later_version_is_refused_and_changes_nothing(tmp_path, number):
+    trainer = _trained(tmp_path, epochs=1)
+    before = trainer.state
+    ((_, path),) = checkpoints(tmp_path)
+    _as_by_a_later_graphc(path, number)
+    with pytest.raises(
+        gc.StateError, match=rf"has the format {number}, written by graphc 9.1; expected 1 at most .*Up"
+    ):
+        trainer.load(path)
+    assert same_state(trainer.state, before)
+
+
+def test_resume_passes_over_a_checkpoint_of_a_later_version_with_a_warning(tmp_path, caplog):
+    _trained(tmp_path, epochs=2)
+    (_, newest), (step, _) = checkpoints(tmp_path)
+    _as_by_a_later_graphc(newest)
+    again = PROBLEM.trainer()
+    with caplog.at_level(logging.WARNING, "graphc"):
+        gc.resume(again, tmp_path)
+    assert again.step_count == step
+    assert "has the format 2, written by graphc 9.1" in caplog.text
+
+
+def test_a_state_file_without_a_format_is_read(tmp_path):
+    trainer = _trained(tmp_path, epochs=1)
+    safetensors.numpy.save_file(trainer.state, tmp_path / "plain.safetensors")
+    again = PROBLEM.trainer()
+    again.load(tmp_path / "plain.safetensors")
+    assert same_state(again.state, trainer.state)
