@@ -18,6 +18,7 @@ from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.fold_batch_norm import fold_batch_norm
 from passes.forms import to_inference
+from passes.lowering.older_opset import lower_to_opset
 from passes.manager import Pass, apply
 from passes.precision import lower_precision, lower_state
 from runtimes.kernels import missing_kernels
@@ -83,6 +84,8 @@ def export(
         values = match_state(state or {}, graph)
         folded, arrays = fold_batch_norm(graph, values)
         folded = apply(folded, pipelines.inference if passes is None else passes)
+        if opset is not None:
+            folded = lower_to_opset(folded, opset)
         if low is not None:
             folded, arrays = _converted(folded, arrays, low, keep_io)
         described = {VERSION_KEY: graphc.__version__, **without_own(metadata)}

@@ -14,6 +14,7 @@ from graphc.serial.training_info import step_model, to_training_model
 from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference
+from passes.lowering.older_opset import lower_to_opset
 from passes.manager import apply
 from passes.train_step import TrainStep
 from runtimes.export_step import describe_step, step_and_state
@@ -65,12 +66,14 @@ def export_training_info(
     with ModelFile(path, external_data) as file:
         step, state = step_and_state(source, seed)
         inference = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
-        inference = apply(inference, pipelines.inference)
+        inference, training = apply(inference, pipelines.inference), step.graph
+        if opset is not None:
+            inference, training = lower_to_opset(inference, opset), lower_to_opset(training, opset)
         state = {**complete_state(state, inference, seed), **state}
         described = {**describe_step(step, state, embedded=False), **without_own(metadata)}
-        data = file.data_for(inference, state) or file.data_for(step.graph, state)
+        data = file.data_for(inference, state) or file.data_for(training, state)
         model = to_training_model(
-            inference, step.graph, state, opset=opset, ir_version=ir_version, metadata=described, data=data
+            inference, training, state, opset=opset, ir_version=ir_version, metadata=described, data=data
         )
         file.save(model, data)
         if data is None:
