@@ -322,6 +322,31 @@ def test_a_loss_that_is_not_finite_fails_as_in_single_steps(steps_per_call, resi
     assert math.isfinite(outcomes[1][1][-1]["loss"])
 
 
+@pytest.mark.parametrize("resident", RESIDENT)
+def test_a_loss_in_the_midst_of_a_call_is_noticed_when_the_last_one_is_finite(resident):
+    x, z, w = gc.input("x", ("batch", 2)), gc.input("z", ("batch",)), gc.parameter("w", (2,))
+    loss = gc.mean(gc.square(x @ w - 1)) + gc.mean(gc.log(z))
+    data = {"x": np.ones((8, 2), np.float32), "z": np.array([1, 1, 1, -1, 1, 1, 1, 1], np.float32)}
+    trainer = gc.Trainer(loss, optimizer=gc.optim.SGD(0.1), device="cpu")
+    with pytest.raises(gc.NonFiniteError, match=r"the loss is nan at step 4 \(epoch 1, 3 rows in\).*Log"):
+        trainer.fit(data, batch_size=1, shuffle=False, steps_per_call=8, resident=resident)
+    assert trainer.step_count == 3
+
+
+def test_a_callback_can_stop_before_the_loss_that_is_not_finite():
+    class Stop(gc.Callback):
+        def on_step_end(self, step, logs, trainer):
+            told.append(step)
+            if step == 2:
+                trainer.stop()
+
+    told: list[int] = []
+    trainer = diverging()
+    trainer.fit({"x": np.ones((40, 1), np.float32)}, batch_size=2, steps_per_call=20, callbacks=[Stop()])
+    assert told == [1, 2]
+    assert trainer.step_count == 2
+
+
 # --- mistakes -----------------------------------------------------------------------------------------------------
 
 
