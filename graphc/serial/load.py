@@ -27,6 +27,7 @@ from graphc.serial.functions import without_functions
 from graphc.serial.learned import is_trainable, learned_initializers
 from graphc.serial.metadata import State, read_state
 from graphc.serial.model import Model
+from graphc.serial.order import reading_order
 from graphc.serial.reader import File, Scope, declared_type, initializers_of, input_leaf
 from graphc.serial.tensors import read_tensor
 from graphc.serial.validate import validate
@@ -180,7 +181,12 @@ class _Prepared:
         """The parameters (name -> whether trainable) that the file records, or those told by their use."""
         if state.parameters:
             return dict(state.parameters)
-        return learned_initializers(all_nodes(self.proto), self.arrays)
+        return self._told()
+
+    def _told(self) -> dict[str, bool]:
+        nodes = list(all_nodes(self.proto))
+        order = reading_order(self.proto.node)
+        return learned_initializers([*(nodes[i] for i in order), *nodes[len(order) :]], self.arrays)
 
     def matching(self, patterns: Iterable[str]) -> dict[str, bool]:
         """The trainable parameters whose names match; running statistics are state besides."""
@@ -189,7 +195,7 @@ class _Prepared:
             asked = {name for pattern in patterns for name in matching("load: parameters", pattern, candidates)}
         except GraphError as error:
             raise ModelImportError(str(error)) from error
-        told = learned_initializers(all_nodes(self.proto), self.arrays)
+        told = self._told()
         return {name: name in asked for name in self.arrays if name in asked or told.get(name) is False}
 
     def graph(self, chosen: Mapping[str, bool], state: State) -> tuple[Graph, Scope]:

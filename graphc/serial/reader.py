@@ -27,6 +27,7 @@ from graphc.serial.function_body import body_graph, schema_function
 from graphc.serial.later import fits, rewritten, without_later_defaults
 from graphc.serial.metadata import ORIGIN_KEY, copy_name
 from graphc.serial.names import Names
+from graphc.serial.order import reading_order
 from graphc.serial.preview_training import is_gradient, named_operands
 from graphc.serial.protos import attribute_from_proto, type_from_proto, type_to_proto
 from graphc.serial.tensors import dense_from_sparse, read_tensor
@@ -124,8 +125,8 @@ class Scope:
         if found is not None:
             return found
         if self.outer is None:
-            later = any(name in node.output for node in self.proto.node)
-            reason = "is computed from itself, or by a later node" if later else "is read but not computed before"
+            cyclic = any(name in node.output for node in self.proto.node)
+            reason = "is computed from itself" if cyclic else "is read but not computed before"
             raise ModelImportError(f"the value {name!r} {reason}{location()}")
         value = self.outer.get(name)
         if self.captures is not None and not value.node.is_constant:
@@ -136,8 +137,10 @@ class Scope:
         return value
 
     def read(self) -> None:
-        """Build the nodes in order."""
-        for position, node in enumerate(self.proto.node):
+        """Build the nodes, each after those that it reads."""
+        nodes = self.proto.node
+        for position in reading_order(nodes):
+            node = nodes[position]
             if node.op_type == "Identity" and node.name == copy_name("".join(node.output), "".join(node.input)):
                 self.define(node.output[0], self.get(node.input[0]))
                 continue

@@ -193,8 +193,10 @@ def test_an_operator_that_changed_is_converted() -> None:
         ),
         (
             8,
-            "g (int64[1] n, float[1,2,3] x) => (float[1,2,3] y) { y = Scan <num_scan_inputs: int = 1, body: graph = b "
-            "(float[3] v) => (float[3] w) { w = Neg(v) }> (n, x) }",
+            (
+                "g (int64[1] n, float[1,2,3] x) => (float[1,2,3] y) { y = Scan <num_scan_inputs: int = 1, body: graph "
+                "= b (float[3] v) => (float[3] w) { w = Neg(v) }> (n, x) }"
+            ),
             "Scan of opset 8 with sequences of different lengths cannot be converted",
         ),
         (
