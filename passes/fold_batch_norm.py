@@ -139,8 +139,8 @@ class _Folding:
             made = apply("Gemm", (data, weights, biases), attrs).out()
         else:
             made = apply(product.op, (data, weights, biases), product.attrs).out()
-        name = node.out().name
-        return made.named(name) if name and made.name is None else made
+        label = node.out().name
+        return made.named(label) if label and made.name is None else made
 
     def _put(self, like: Tensor, array: Floats, name: str) -> Tensor:
         """`array` as a constant or parameter, as `like` is; a parameter of `name` if only the old one has that name."""
