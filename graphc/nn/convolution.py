@@ -168,11 +168,23 @@ def _conv_transpose(
 ) -> Tensor:
     x = F.as_tensor(given)
     check_image(title, x, rank)
+    strides, dilations = per_axis(title, "stride", stride, rank), per_axis(title, "dilation", dilation, rank)
+    begins, added = (
+        per_axis(title, name, value, rank, least=0)
+        for name, value in (("padding", padding), ("output_padding", output_padding))
+    )
+    if any(a >= max(s, d) for a, s, d in zip(added, strides, dilations, strict=True)):
+        raise OperatorError(
+            f"{title}: output_padding is {added}; expected less than the stride {strides} or the dilation {dilations} "
+            f"of its axis{location()}"
+        )
+    # onnxruntime wants less than the stride; to add to the end is to take less off it
+    less = [a if s <= a <= p else 0 for a, s, p in zip(added, strides, begins, strict=True)]
     attrs = {
-        "strides": per_axis(title, "stride", stride, rank),
-        "pads": per_axis(title, "padding", padding, rank, least=0) * 2,
-        "output_padding": per_axis(title, "output_padding", output_padding, rank, least=0),
-        "dilations": per_axis(title, "dilation", dilation, rank),
+        "strides": strides,
+        "pads": (*begins, *(p - n for p, n in zip(begins, less, strict=True))),
+        "output_padding": tuple(a - n for a, n in zip(added, less, strict=True)),
+        "dilations": dilations,
         "group": groups,
     }
     return apply("ConvTranspose", (x, weight, bias), without_defaults(attrs)).out()

@@ -231,3 +231,10 @@ def test_unflatten_splits_an_axis() -> None:
         nn.Unflatten(3, (1, 1))(x)
     with pytest.raises(gc.ShapeError):
         nn.Unflatten(1, (5, 4))(x)
+
+
+@pytest.mark.parametrize("options", [{"output_padding": 1}, {"stride": 2, "output_padding": (1, 2)}])
+def test_what_a_transposed_convolution_adds_is_less_than_its_stride_or_dilation(options: dict) -> None:
+    layer = nn.ConvTranspose2d(3, 3, **options)
+    with pytest.raises(gc.OperatorError, match=r"output_padding is \(1, \d\); expected less than the stride"):
+        layer(gc.input("x", ("n", 2, 8, 8)))

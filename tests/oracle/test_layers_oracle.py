@@ -73,7 +73,12 @@ def test_convolution_of_volumes() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"stride": 2, "padding": 1, "output_padding": 1}, {"groups": 2, "dilation": 2, "bias": False}],
+    [
+        {},
+        {"stride": 2, "padding": 1, "output_padding": 1},
+        {"groups": 2, "dilation": 2, "bias": False},
+        {"dilation": 2, "padding": 1, "output_padding": 1},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("rank", [1, 2])
