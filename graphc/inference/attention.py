@@ -51,6 +51,8 @@ def _heads(c: Context, position: int) -> tuple[Dim, Dim, Dim, Dim]:
     heads: int | None = c.attrs.get(attribute)
     if heads is None:
         c.fail(f"{name} is {show(shape)}, and the attribute {attribute} is not given", "Say how many heads there are.")
+    if heads <= 0:
+        c.fail(f"the attribute {attribute} is {heads}; expected a positive number")
     hidden = shape[2]
     if isinstance(hidden, int) and hidden % heads:
         c.fail(f"{name} is {show(shape)}, which cannot be split into {heads} heads")

@@ -54,7 +54,8 @@ def rewritten(op: str, inputs: Sequence[Tensor | None], attributes: Mapping[str,
     """What an operator of opset 27 or 28 computes, where it only got further types; None elsewhere."""
     given = [t for t in inputs if t is not None]
     if op == "BitShift" and len(given) == 2 and given[0].dtype.kind == "i":
-        return _signed_shift(given[0], given[1], str(attributes.get("direction", b""), "ascii"))
+        options, _ = schema.attributes(schema.spec(op), attributes)
+        return _signed_shift(given[0], given[1], options["direction"])
     if op == "Mod" and len(given) == 2 and given[0].dtype.is_float and not attributes.get("fmod", 0):
         return _floored_remainder(given[0], given[1])
     if op == "Range" and len(given) == 3 and given[0].dtype.bits == 16 and given[0].dtype.is_float:
