@@ -6,7 +6,7 @@ RUNTIME := $(if $(GPU),gpu,cpu)
 DEVICE := $(if $(GPU),cuda,cpu)
 WORKERS ?= 2
 
-.PHONY: demo test test-oracle test-runtimes bench format clean
+.PHONY: demo test test-oracle test-runtimes test-gpu bench bench-gpu format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/graphc demo --device $(DEVICE) --out out/demo
@@ -25,6 +25,13 @@ test-runtimes: $(VENV)/.runtimes
 	-npm install --prefix examples/browser --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error
 	$(BIN)/python -m pytest -n $(WORKERS) -rs -m "runtimes and not nightly" tests/other_runtimes
 
+# Both write their table to out/, and need an NVIDIA GPU.
+test-gpu: .venv-gpu/.test
+	.venv-gpu/bin/python -m pytest -m gpu tests/gpu
+
+bench-gpu: .venv-gpu/.test
+	.venv-gpu/bin/python -m bench.gpu --out out/gpu-bench.md
+
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
@@ -35,10 +42,14 @@ format: $(VENV)/.dev
 clean:
 	rm -rf .venv .venv-gpu out examples/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-$(VENV)/bin/python:
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "graphc needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
+
+.venv-gpu/.test: pyproject.toml | .venv-gpu/bin/python
+	.venv-gpu/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[gpu,demo,test]"
+	@touch $@
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(RUNTIME),demo]"
