@@ -23,7 +23,7 @@ Item: TypeAlias = "int | str"
 """A box, by number, or a cluster, by key."""
 Point: TypeAlias = "tuple[float, float]"
 
-_GAP = 26.0
+_GAP = 30.0
 """Between rows; labels of arrows stand there."""
 _PADDING = 12.0
 _TITLE = 18.0

@@ -60,7 +60,7 @@ class Canvas:
         label = _text((x0 + x1) / 2 + 4, (y0 + y1) / 2 + SMALL / 3, arrow.label, SMALL, paint.line, anchor="start")
         self._lines.append(
             f'<g class="arrow"><path d="{path}" fill="none" stroke="{paint.line}" '
-            f'marker-end="url(#{_marker(arrow.backward)})"/>{label}</g>'
+            f'marker-end="url(#{_marker(arrow.backward)})"/>{_on_white(label)}</g>'
         )
 
     def svg(self) -> str:
@@ -78,6 +78,11 @@ def _marker_shape(backward: bool) -> str:
         f'<marker id="{_marker(backward)}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         f'orient="auto"><path d="M0 0 8 4 0 8z" fill="{direction(backward).line}"/></marker>'
     )
+
+
+def _on_white(text: str) -> str:
+    """A text with a white edge, to be read where lines cross it."""
+    return text.replace("<text ", '<text paint-order="stroke" stroke="white" stroke-width="3" ', 1)
 
 
 def _text(
