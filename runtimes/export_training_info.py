@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx.checker
 
+from graphc.ir.constant import Array
 from graphc.serial.metadata import without_own
 from graphc.serial.training_info import step_model, to_training_model
 from passes import pipelines
@@ -21,6 +22,7 @@ from runtimes.export_step import describe_step, step_and_state
 from runtimes.model_file import ExternalData, ModelFile
 from runtimes.outputs import Outputs, as_graph
 from runtimes.state import complete_state
+from runtimes.verify import verify_file
 
 if TYPE_CHECKING:
     from runtimes.trainer import Trainer
@@ -38,6 +40,7 @@ def export_training_info(
     external_data: ExternalData = None,
     metadata: Mapping[str, str] | None = None,
     seed: int = 0,
+    verify: bool | Mapping[str, Array] = True,
 ) -> onnx.ModelProto:
     """Write the inference model that computes `outputs` together with its training step, and return it.
 
@@ -58,15 +61,19 @@ def export_training_info(
         external_data: as of :func:`graphc.export`; with True, first values share the place of the current ones.
         metadata: entries of the model's `metadata_props`, besides those that :func:`graphc.export_step` writes.
         seed: seeds the initializers of a `TrainStep`, and of what only `outputs` depend on.
+        verify: as of :func:`graphc.export`, for the inference model.
 
     Raises:
         ExportError: the path cannot be written (found out before any work), `opset` is too low, or an output bears the
             name of the loss or a metric.
+        UnavailableError: onnxruntime is not installed, or has no kernel for an operator of the inference model.
+        VerificationError: the inference model does not compute what `outputs` are.
     """
     with ModelFile(path, external_data) as file:
         step, state = step_and_state(source, seed)
         inference = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
-        inference, training = apply(inference, pipelines.inference), step.graph
+        plain, training = inference, step.graph
+        inference = apply(inference, pipelines.inference)
         if opset is not None:
             inference, training = lower_to_opset(inference, opset), lower_to_opset(training, opset)
         state = {**complete_state(state, inference, seed), **state}
@@ -78,4 +85,6 @@ def export_training_info(
         file.save(model, data)
         if data is None:
             onnx.checker.check_model(step_model(model), full_check=True)
+        if verify is not False:
+            verify_file(file.fresh, plain, state, feeds=None if verify is True else verify)
     return model

@@ -56,8 +56,8 @@ def to_training_model(
         data: as there.
 
     Raises:
-        ExportError: an output of the step bears the name of an input or output of `inference`, or an input has another
-            type there; `opset` or `ir_version` is too low.
+        ExportError: an output of one bears the name of an input or output of the other, or an input has another type
+            there; `opset` or `ir_version` is too low.
         StateError: `state` does not fit.
     """
     _check_names(inference, step)
@@ -65,8 +65,9 @@ def to_training_model(
     first, arrays = _first_values({name: state[name] for name in step.parameters})
     if opset is None:
         opset = max(_opset(to_model(g, state={**state, **arrays}, data=data)) for g in (inference, step, first))
-    model = to_model(inference, state=state, opset=opset, metadata=metadata, **options)
-    shared = {str(t.name) for t in inference.inputs} & {str(t.name) for t in step.inputs}
+    fed = {str(t.name) for t in step.inputs}
+    shared = {str(t.name) for t in inference.inputs} & fed
+    model = to_model(inference, state=state, opset=opset, metadata=metadata, reserved=fed - shared, **options)
     taken = set(_names(model.graph)) - shared
     whole = to_model(step, state=state, opset=opset, reserved=taken, **options)
     algorithm = whole.graph
@@ -98,6 +99,13 @@ def _check_names(inference: Graph, step: Graph) -> None:
         if name in given or name in inference.output_names:
             raise ExportError(
                 f"export_training_info: {name!r} is an output of the step and a value of the model{location()}. "
+                "Name the outputs of the model, as in {'logits': tensor}."
+            )
+    fed = {str(t.name) for t in step.inputs}
+    for name in inference.output_names:
+        if name in fed and name not in given:
+            raise ExportError(
+                f"export_training_info: {name!r} is an output of the model and an input of the step{location()}. "
                 "Name the outputs of the model, as in {'logits': tensor}."
             )
     for t in step.inputs:

@@ -10,8 +10,9 @@ from driving import PROBLEM
 
 import graphc as gc
 from graphc import nn
-from graphc.errors import ExportError, FeedError, ModelImportError, StateError
+from graphc.errors import ExportError, FeedError, ModelImportError, StateError, VerificationError
 from graphc.serial.training_info import initialization_model, step_model
+from passes import pipelines
 
 BATCHES = [{n: a[i : i + 7] for n, a in PROBLEM.data.items()} for i in range(0, 70, 7)] * 2
 
@@ -126,10 +127,28 @@ def test_what_the_inference_model_alone_has_is_not_taken_for_a_value_of_the_step
     assert loaded({"x": np.ones((3, 2), np.float32)})["loss"] == pytest.approx(4.0)
 
 
+def test_the_inference_model_is_verified(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipelines, "inference", [lambda g: gc.graph({"p": g.outputs[0] * 1.01})])
+    with pytest.raises(VerificationError, match="output 'p' of the exported file is off by"):
+        gc.export_training_info(PROBLEM.trainer(), {"p": PROBLEM.logits}, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+    gc.export_training_info(PROBLEM.trainer(), {"p": PROBLEM.logits}, tmp_path / "m.onnx", verify=False)
+
+
 def test_an_output_named_as_the_loss_is_refused(tmp_path):
     with pytest.raises(ExportError, match="'loss' is an output of the step and a value of the model"):
         gc.export_training_info(PROBLEM.trainer(), {"loss": PROBLEM.logits}, tmp_path / "m.onnx")
+    with pytest.raises(ExportError, match="'y' is an output of the model and an input of the step"):
+        gc.export_training_info(PROBLEM.trainer(), {"y": PROBLEM.logits}, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_value_of_the_model_that_is_named_as_an_input_of_the_step_is_renamed(tmp_path):
+    x, y, w = gc.input("x", ("n", 2)), gc.input("y", ("n", 2)), gc.parameter("w", (2, 2), nn.init.Ones())
+    step = gc.train_step(gc.mean((x @ w - y) ** 2), optimizer=gc.optim.SGD(0.1))
+    gc.export_training_info(step, {"out": gc.tanh((x @ (w + 1.0)).named("y"))}, tmp_path / "m.onnx")
+    found = gc.load_step(tmp_path / "m.onnx")
+    assert found({name: np.ones((3, 2), np.float32) for name in "xy"})["loss"] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("opset", [18, 23])
