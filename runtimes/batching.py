@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from typing import Literal
 
+from graphc.errors import FeedError
+from graphc.ir.graph import Graph
+from graphc.ir.origin import location
+from passes.multi_step import worthwhile_count
 from runtimes.batches import Batch, prefetched
-from runtimes.data import permutation
+from runtimes.data import Dataset, permutation
+from runtimes.feeds import FeedChecker
 from runtimes.position import Position
 from runtimes.sources import Source
 
-__all__ = ["Batching"]
+__all__ = ["Batching", "steps_in_a_call"]
 
 
 @dataclass(frozen=True)
@@ -48,3 +54,17 @@ class Batching:
     def settled(self, position: Position, step: int, ended: bool = False) -> Position:
         """The position after that step, in the next epoch when `position`'s is over: `ended` says so of a stream."""
         return position.settled(step, self.data.size, self.rows, self.drop_last, ended)
+
+
+def steps_in_a_call(
+    asked: int | Literal["auto"], step: Graph, data: Source, batch_size: int, check: FeedChecker
+) -> int:
+    """How many steps to make in one call: a number as it is, for "auto" as many as an estimate of `step` suggests.
+
+    Raises FeedError for anything else.
+    """
+    if asked == "auto":
+        return worthwhile_count(step, check.sizes(data.shapes(batch_size)) if isinstance(data, Dataset) else {})
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
+        raise FeedError(f"steps_per_call={asked!r}; expected a positive number, or 'auto'{location()}")
+    return asked

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-__all__ = ["Position"]
+__all__ = ["Position", "parse_position"]
 
 
 @dataclass(frozen=True)
@@ -38,3 +39,17 @@ class Position:
         """The same place in the data, although the step counter went from `before` to `after`."""
         epoch, row = self.at(before)
         return Position(epoch, row, after, self.batch)
+
+    def save(self, step: int, seed: int) -> str:
+        """The place after that step, and the seed by which rows are ordered, as text."""
+        epoch, row = self.at(step)
+        return json.dumps({"epoch": epoch, "row": row, "seed": seed})
+
+
+def parse_position(text: str, seed: int) -> tuple[int, int, int]:
+    """`(epoch, rows done, seed)` in a text of `Position.save`; what it lacks is 0, and `seed`.
+
+    Raises TypeError or ValueError when it is no such text.
+    """
+    found = {"epoch": 0, "row": 0, "seed": seed} | json.loads(text)
+    return int(found["epoch"]), int(found["row"]), int(found["seed"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal, NoReturn, Unpack
 import numpy as np
 
 import graphc
-from graphc.errors import FeedError, NonFiniteError, ShapeError, StateError
+from graphc.errors import FeedError, NonFiniteError, StateError
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.node import Tensor
@@ -25,16 +24,16 @@ from passes.batch_norm import lower_batch_norm
 from passes.ema import with_averages
 from passes.forms import to_inference
 from passes.manager import Pass
-from passes.multi_step import worthwhile_count
 from passes.randomness import counter_based
 from passes.train_step import LEARNING_RATE, LOSS, SEED, STEP, RandomSource, train_step
 from passes.updates import UpdateOptions
 from runtimes.batches import Batch, Loaded
-from runtimes.batching import Batching
+from runtimes.batching import Batching, steps_in_a_call
 from runtimes.callbacks import Callback
 from runtimes.data import Dataset
 from runtimes.device_state import state_on
 from runtimes.epoch import Epoch
+from runtimes.evaluation import evaluated, predicted
 from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker, Feeds
 from runtimes.history import History, Progress
@@ -42,7 +41,7 @@ from runtimes.index_ranges import index_ranges
 from runtimes.learning_rate import LearningRate
 from runtimes.nonfinite import find_cause
 from runtimes.outputs import Outputs, as_graph, restructure
-from runtimes.position import Position
+from runtimes.position import Position, parse_position
 from runtimes.profile import Profile, profile_step
 from runtimes.protocol import Program, RuntimeLike, as_runtime
 from runtimes.resident import ResidentData
@@ -50,7 +49,7 @@ from runtimes.session import Device, RuntimeOptions
 from runtimes.sources import Data, Source, as_source
 from runtimes.state import State, complete_state, match_file, read_state, save_state
 from runtimes.stepper import Stepper
-from runtimes.totals import Totals, outputs_of, report
+from runtimes.totals import outputs_of, report
 
 __all__ = ["History", "Trainer"]
 
@@ -196,7 +195,7 @@ class Trainer:
         held_out = None if validation is None else self._source(validation)
         size = train.rows_per_batch(batch_size)
         on_device = self._resident(train, size) if resident else None
-        steps = self._steps(steps_per_call, train, size)
+        steps = steps_in_a_call(steps_per_call, self.step.graph, train, size, self._check)
         batching = Batching(on_device or train, size, shuffle, drop_last, 0 if resident else prefetch, steps)
         calls = list(callbacks)
         history = History()
@@ -241,15 +240,6 @@ class Trainer:
     def _source(self, data: Data) -> Source:
         """The data for the loss, checked."""
         return as_source(data, self._inputs, check_nan=self._check_nan, ranges=self._ranges)
-
-    def _steps(self, asked: int | Literal["auto"], data: Source, batch_size: int) -> int:
-        """How many steps to make in one call."""
-        if asked == "auto":
-            sizes = self._check.sizes(data.shapes(batch_size)) if isinstance(data, Dataset) else {}
-            return worthwhile_count(self.step.graph, sizes)
-        if isinstance(asked, bool) or not isinstance(asked, int) or asked < 1:
-            raise FeedError(f"steps_per_call={asked!r}; expected a positive number, or 'auto'{location()}")
-        return asked
 
     def _resident(self, data: Source, batch_size: int) -> ResidentData:
         """The data, copied to the device."""
@@ -341,12 +331,7 @@ class Trainer:
     def _evaluate(self, data: Source, batch_size: int | None, ema: bool = False) -> dict[str, Any]:
         graph = self.step.evaluation
         executor = self._executor_of(with_averages(graph, self._averages) if ema else graph)
-        totals = Totals(self._metrics)
-        for batch in data.batches(batch_size):
-            frame = executor.frame(batch.shapes)
-            batch.fill(frame.inputs)
-            totals.add(frame.run(), batch.rows)
-        return totals.result()
+        return evaluated(executor, data.batches(batch_size), self._metrics)
 
     def predict(self, outputs: Outputs, data: Data, *, batch_size: int | None = 256, ema: bool = False) -> Any:
         """The values of `outputs` (tensors of the model, with a row for each row of `data`) as arrays.
@@ -364,18 +349,7 @@ class Trainer:
         executor = self._executor_of(graph)
         extra = [str(t.name) for t in self._inputs if str(t.name) not in graph.feeds]
         source = as_source(data, list(graph.feeds.values()), extra=extra, check_nan=self._check_nan, ranges={})
-        parts: dict[str, list[Array]] = {name: [] for name in graph.output_names}
-        for batch in source.batches(batch_size):
-            frame = executor.frame(batch.shapes)
-            batch.fill(frame.inputs)
-            for name, value in frame.run().items():
-                if value.shape[:1] != (batch.rows,):
-                    raise ShapeError(
-                        f"predict: {name!r} has shape {value.shape} for {batch.rows} rows; expected a first dimension "
-                        f"of {batch.rows}{location()}. gc.evaluate computes tensors of any shape."
-                    )
-                parts[name].append(value.copy())
-        return restructure(outputs, [np.concatenate(p) for p in parts.values()])
+        return restructure(outputs, predicted(executor, source.batches(batch_size)))
 
     def compute(self, outputs: Outputs, batch: Feeds) -> Any:
         """The values of any tensors for one batch and the current state, in training form: activations, gradients.
@@ -454,8 +428,7 @@ class Trainer:
 
         Raises ExportError when the file cannot be written.
         """
-        epoch, row = self._position.at(self.step_count)
-        position = json.dumps({"epoch": epoch, "row": row, "seed": self.seed})
+        position = self._position.save(self.step_count, self.seed)
         metadata = {_VERSION: graphc.__version__, _POSITION: position, _SCHEDULE: self._rate.save()}
         save_state(self.state, path, metadata)
 
@@ -468,8 +441,7 @@ class Trainer:
         state, metadata = read_state(path)
         matched = match_file(state, path, self.step.graph)
         try:
-            position = {"epoch": 0, "row": 0, "seed": self.seed} | json.loads(metadata.get(_POSITION, "{}"))
-            epoch, row, seed = (int(position[key]) for key in ("epoch", "row", "seed"))
+            epoch, row, seed = parse_position(metadata.get(_POSITION, "{}"), self.seed)
         except (TypeError, ValueError) as error:
             raise StateError(
                 f"{os.fspath(path)!r}: {_POSITION} is {metadata[_POSITION]!r}: {error}{location()}"
