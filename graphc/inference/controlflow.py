@@ -103,9 +103,13 @@ def _scan(c: Context) -> Sequence[Any]:
     captures: int = c.attrs["captures"]
     scanned: int = c.attrs["num_scan_inputs"]
     states = len(c.inputs) - scanned - captures
+    if scanned < 1 or states < 0:
+        c.fail(f"num_scan_inputs is {scanned}; expected 1 to {len(c.inputs) - captures}")
     if len(body.inputs) != len(c.inputs):
         c.fail(f"the body takes {len(body.inputs)} inputs; expected {len(c.inputs)}")
     axes = c.attrs.get("scan_input_axes") or (0,) * scanned
+    if len(axes) != scanned:
+        c.fail(f"scan_input_axes has {len(axes)} axes for {scanned} scanned inputs")
     lengths: list[Dim] = []
     for position in range(scanned):
         whole = c.input(states + position).tensor_type.shape

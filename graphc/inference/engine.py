@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from graphc.errors import OperatorError, ShapeError
+from graphc.ir import dims
 from graphc.ir.constant import Constant
 from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import FUNCTION_DOMAIN, Tensor, Values
@@ -21,6 +22,9 @@ __all__ = ["Context", "Rule", "constant_values", "count_outputs", "infer", "outp
 
 MAX_VALUES = 256
 """Integer tensors of up to this many elements carry symbolic elements."""
+
+MAX_RANK = 64
+"""As many axes as NumPy's arrays have at most; onnxruntime's have fewer."""
 
 
 class UnknownRank(Exception):
@@ -41,7 +45,7 @@ class Context:
 
     def input(self, position: int) -> Tensor:
         """The input at `position`, known to be given."""
-        found = self.inputs[position]
+        found = self.inputs[position] if position < len(self.inputs) else None
         if found is None:
             self.fail(f"input {self.spec.input(position).name!r} is missing")
         return found
@@ -52,6 +56,12 @@ class Context:
         if shape is None:
             raise UnknownRank
         return shape
+
+    def unknown_sizes(self, rank: int) -> Shape:
+        """A shape of which the rank alone is known; an error when it has more axes than any runtime allows."""
+        if rank > MAX_RANK:
+            self.fail(f"the result has {rank} axes", f"Runtimes take up to {MAX_RANK}.")
+        return tuple(dims.unknown() for _ in range(rank))
 
     def dtype(self, position: int) -> DType:
         """The dtype of an input."""

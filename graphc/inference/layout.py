@@ -18,7 +18,7 @@ def _reshape(c: Context) -> Sequence[Shape | None]:
     target = c.integers(1)
     if target is None:
         rank = c.shape(1)[0] if c.input(1).tensor_type.shape is not None else None
-        return [tuple(dims.unknown() for _ in range(rank)) if isinstance(rank, int) else None]
+        return [c.unknown_sizes(rank) if isinstance(rank, int) else None]
     result: list[Dim] = []
     inferred: int | None = None
     for axis, wanted in enumerate(target):
@@ -190,7 +190,7 @@ def _expand(c: Context) -> Sequence[Shape | None]:
         rank = c.shape(1)[0]
         if not isinstance(rank, int):
             return [None]
-        return [tuple(dims.unknown() for _ in range(max(rank, len(shape))))]
+        return [c.unknown_sizes(max(rank, len(shape)))]
     return [broadcast_shapes(c, shape, tuple(target))]
 
 
@@ -269,7 +269,7 @@ def _constant_of_shape(c: Context) -> Sequence[TensorType]:
     target = c.integers(0)
     if target is None:
         rank = c.shape(0)[0]
-        unknown = tuple(dims.unknown() for _ in range(rank)) if isinstance(rank, int) else None
+        unknown = c.unknown_sizes(rank) if isinstance(rank, int) else None
         return [TensorType(dtype, unknown)]
     return [TensorType(dtype, tuple(target))]
 

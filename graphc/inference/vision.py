@@ -87,7 +87,7 @@ def _affine_grid(c: Context) -> Sequence[Shape | None]:
     count = c.shape(1)[0]
     if not isinstance(count, int):
         return [None]
-    return [(c.shape(0)[0], *(dims.unknown() for _ in range(count - 2)), count - 2)]
+    return [(c.shape(0)[0], *c.unknown_sizes(count - 2), count - 2)]
 
 
 @rule("MaxUnpool")
@@ -96,7 +96,7 @@ def _max_unpool(c: Context) -> Sequence[Shape]:
     rank = len(x) - 2
     if c.has(2):
         stated = c.integers(2)
-        return [tuple(stated) if stated is not None else (*x[:2], *(dims.unknown() for _ in range(rank)))]
+        return [tuple(stated) if stated is not None else (*x[:2], *c.unknown_sizes(rank))]
     kernel = c.attrs["kernel_shape"]
     if len(kernel) != rank:
         c.fail(f"kernel_shape has {len(kernel)} entries; expected {rank} for the input {show(x)}")
@@ -117,7 +117,7 @@ def _col2im(c: Context) -> Sequence[Shape]:
     if image is None:
         if not isinstance(rank, int):
             c.fail(f"image_shape is {show(c.shape(1))}; expected a static number of axes")
-        sizes = [dims.unknown() for _ in range(rank)]
+        sizes = list(c.unknown_sizes(rank))
     channels = dims.unknown() if block is None else dims.floor_div(x[1], dims.product(block))
     return [(x[0], channels, *(sizes or ()))]
 

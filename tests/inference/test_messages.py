@@ -155,6 +155,18 @@ MISTAKES: list[tuple[Callable[[], object], str]] = [
         lambda: op.If(gc.constant(True), then_branch=ONES, else_branch=INTS),
         r"If: the outcomes have types float32\[2\] and int64\[2\]; expected one type",
     ),
+    (
+        lambda: op.Attention(query, query, query, q_num_heads=0, kv_num_heads=2),
+        r"Attention: the attribute q_num_heads is 0; expected a positive number",
+    ),
+    (
+        lambda: op.Reshape(vector, gc.input("shape", (2**40,), "int64")),
+        r"Reshape: the result has 1099511627776 axes .*Runtimes take up to 64",
+    ),
+    (
+        lambda: op.Scan(vector, body=ONES, num_scan_inputs=2),
+        r"Scan: num_scan_inputs is 2; expected 1 to 1",
+    ),
 ]
 
 
