@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,16 @@ def dtype_of_code(code: int) -> DType:
         raise ModelImportError(f"values of element type {name} are not supported{location()}") from None
 
 
+def _checked_shape(name: str, sizes: Iterable[int], dtype: DType) -> tuple[int, ...]:
+    """The shape that a tensor claims. Raises ModelImportError for one that no array can have."""
+    shape = tuple(sizes)
+    if any(d < 0 for d in shape):
+        raise ModelImportError(f"the tensor {name} has the shape {shape}; expected no negative size{location()}")
+    if math.prod(filter(None, shape)) * max(dtype.bits, 8) >= 2**63:  # NumPy refuses them even where a size is zero
+        raise ModelImportError(f"the tensor {name} has the shape {shape}, beyond what memory can hold{location()}")
+    return shape
+
+
 def read_tensor(proto: onnx.TensorProto, external: ExternalData | None = None) -> Array:
     """The read-only array of a TensorProto, mapped into memory where its data lies in a file beside the model.
 
@@ -39,19 +51,23 @@ def read_tensor(proto: onnx.TensorProto, external: ExternalData | None = None) -
     """
     name = repr(proto.name)
     dtype = dtype_of_code(proto.data_type)
-    shape = tuple(proto.dims)
-    if any(d < 0 for d in shape):
-        raise ModelImportError(f"the tensor {name} has the shape {shape}; expected no negative size{location()}")
+    shape = _checked_shape(name, proto.dims, dtype)
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         return (external or ExternalData(None)).array(proto, dtype, shape)
+    raw: bytes | None = None
     if proto.HasField("raw_data") and dtype.kind != "s":
-        expected, found = byte_size(dtype, math.prod(shape)), len(proto.raw_data)
-        if expected != found:
+        raw = proto.raw_data  # protobuf copies it at each access
+        expected = byte_size(dtype, math.prod(shape))
+        if expected != len(raw):
             raise ModelImportError(
-                f"the tensor {name}, {dtype} of shape {shape}, has {found} bytes; expected {expected}{location()}"
+                f"the tensor {name}, {dtype} of shape {shape}, has {len(raw)} bytes; expected {expected}{location()}"
             )
     try:
-        array: Array = onnx.numpy_helper.to_array(proto)
+        array: Array
+        if raw is not None and dtype.bits % 8 == 0 and sys.byteorder == "little":
+            array = np.frombuffer(raw, dtype.numpy).reshape(shape)
+        else:
+            array = onnx.numpy_helper.to_array(proto)
     except (ValueError, TypeError, OverflowError) as error:
         raise ModelImportError(
             f"the tensor {name} of shape {shape}, {dtype}, cannot be read{location()}: {error}"
@@ -72,9 +88,9 @@ def dense_from_sparse(proto: onnx.SparseTensorProto, external: ExternalData | No
     """
     values: Any = read_tensor(proto.values, external)
     indices: Any = read_tensor(proto.indices, external)
-    name, shape = repr(proto.values.name), tuple(proto.dims)
-    dtype = as_dtype(values.dtype)
-    if values.ndim != 1 or dtype.kind == "s" or indices.dtype != np.int64 or any(d < 0 for d in shape):
+    name, dtype = repr(proto.values.name), as_dtype(values.dtype)
+    shape = _checked_shape(name, proto.dims, dtype)
+    if values.ndim != 1 or dtype.kind == "s" or indices.dtype != np.int64:
         raise ModelImportError(
             f"the sparse tensor {name} of shape {shape} has {dtype} values of shape {values.shape} and "
             f"{indices.dtype} indices; expected a vector of numbers and int64 indices{location()}"
