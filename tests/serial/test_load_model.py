@@ -41,7 +41,7 @@ def feeds(loaded: gc.Model) -> dict[str, np.ndarray]:
     return {name: given[name] for name in loaded.inputs}
 
 
-@pytest.mark.parametrize("name", SAMPLES.keys() - {"quantized"})
+@pytest.mark.parametrize("name", SAMPLES)
 def test_a_loaded_model_computes_what_onnxruntime_computes_of_the_file(name: str) -> None:
     made = SAMPLES[name]()
     loaded = gc.load(made)
