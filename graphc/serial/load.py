@@ -49,8 +49,8 @@ def load(
     of a batch normalization become state that no optimizer changes; whatever else is in the file is a constant. A file
     that graphc exported says itself what its parameters are. Names of values and nodes, and the metadata, are kept.
 
-    Models of any opset that ONNX can convert are read; functions of the model are inlined. Values that lie in files
-    beside the model are mapped into memory when needed, not read, and only from inside the model's folder.
+    Models of every opset that the installed onnx knows are read; functions of the model are inlined. Values that lie in
+    files beside the model are mapped into memory, not read, and only from inside the model's folder.
 
     Args:
         source: the path of a file, its content, or a `ModelProto`.

@@ -91,8 +91,7 @@ class Scope:
     """One graph of the model, its values by name. A value from around it is a formal input from first use on.
 
     Without `captures`, it is read in place of its node, and values from around it are used as they are.
-    `arrays` are initializers, and constants that nodes hold, read already. Bodies are read by recursion: protobuf,
-    which refuses more than 100 levels, keeps them from being nested too deep.
+    Bodies are read by recursion: `graphc.serial.validate` refuses those that are nested too deep.
     """
 
     def __init__(
@@ -257,6 +256,10 @@ class Scope:
         if not is_foreign(node.domain):
             count = None if node.domain == TRAINING_DOMAIN else len(node.output)
             return build.apply(node.op_type, inputs, attributes, outputs=count, domain=node.domain).outputs
+        if any(a.type == onnx.AttributeProto.SPARSE_TENSOR for a in node.attribute):
+            raise ModelImportError(
+                f"the operator {node.domain}.{node.op_type} has a sparse attribute; only Constant may{location()}"
+            )
         kinds = {a.name: onnx.AttributeProto.AttributeType.Name(a.type) for a in node.attribute}
         given = {name: schema.normalize(kinds[name], value) for name, value in attributes.items()}
         signature = foreign_signature(node, inputs, self.declared, self.file.versions.get(node.domain, 1))

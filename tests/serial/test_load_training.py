@@ -260,6 +260,30 @@ def test_without_a_rule_the_error_names_the_unknown_operator_and_with_one_it_is_
     np.testing.assert_allclose(gc.evaluate([slope], {"x": x})[0], expected, rtol=1e-5)
 
 
+def test_attributes_of_every_kind_are_kept_and_others_refused() -> None:
+    from graphc.serial.export import to_model
+
+    given = {"i": 3, "f": 0.5, "s": "text", "ints": [1, 2], "floats": [0.5, 1.0], "strings": ["a", "b"]}
+    gate = node("Gate", ["x"], ["y"], domain="com.acme", t=values("", np.eye(2, dtype=np.float32)), **given)
+    made = model([gate], [info("x", "n")], [info("y", "n")], [])
+    made.opset_import.add(domain="com.acme", version=1)
+    (again,) = to_model(gc.load(made).graph).graph.node
+    found = {a.name: helper.get_attribute_value(a) for a in again.attribute}
+    np.testing.assert_array_equal(onnx.numpy_helper.to_array(found.pop("t")), np.eye(2))
+    assert found == {**given, "s": b"text", "strings": [b"a", b"b"]}
+
+    entries, places = helper.make_tensor("", 1, [1], [1.0]), helper.make_tensor("", 7, [1], [0])
+    for name, value, message in (
+        ("sparse", helper.make_sparse_tensor(entries, places, [2]), "has a sparse attribute"),
+        ("body", made.graph, "has graphs as attributes"),
+    ):
+        refused = onnx.ModelProto()
+        refused.CopyFrom(made)
+        refused.graph.node[0].attribute.append(helper.make_attribute(name, value))
+        with pytest.raises(gc.ModelImportError, match=rf"com.acme.Gate {message}"):
+            gc.load(refused)
+
+
 def test_python_source_cannot_spell_unknown_operators_and_says_so() -> None:
     loaded = gc.load(gated(declared=True, domain="com.acme", op="Gate"))
     with pytest.raises(gc.ExportError, match=r"to_python: the operator com.acme.Gate is not one of ONNX's own"):
