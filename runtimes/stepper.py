@@ -44,7 +44,7 @@ class Stepper:
         self._rate = rate
         self._load = load
         self._data: ResidentData | None = None
-        self._graphs: dict[object, tuple[Graph, Program]] = {}
+        self._graphs: dict[tuple[bool, object], tuple[Graph, Program]] = {}
         self._executors: dict[tuple[bool, bool], Executor] = {}  # for several steps or one, of resident data or not
         self._shapes: Shapes | None = None
         self._frame: Frame | ProgramFrame | None = None  # that for batches of these shapes
@@ -94,9 +94,11 @@ class Stepper:
         if not several and not resident:
             return self._executor
         data = self._data if resident else None
-        key = (several, data and tuple(data.shapes.items()))
-        if key not in self._graphs:
+        shapes = None if data is None else tuple(data.shapes.items())
+        if (several, shapes) not in self._graphs:
             graph = self._executor.graph if data is None else read_rows(self._executor.graph, data.shapes)
             graph = multi_step(graph) if several else graph
-            self._graphs[key] = graph, self._load(graph)
-        return Executor(*self._graphs[key], self._executor.state, {} if data is None else data.values)
+            if data is not None:  # keep those for data of these sizes alone
+                self._graphs = {key: made for key, made in self._graphs.items() if key[1] in (None, shapes)}
+            self._graphs[several, shapes] = graph, self._load(graph)
+        return Executor(*self._graphs[several, shapes], self._executor.state, {} if data is None else data.values)
