@@ -8,6 +8,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.graph import graph as closed
 from graphc.ir.node import INPUT, Node, Tensor
 from graphc.serial.export import to_model
+from runtimes.buffers import onnxruntime
 from runtimes.session import Session
 
 __all__ = ["missing_kernels"]
@@ -17,8 +18,9 @@ def missing_kernels(graph: Graph) -> list[Node]:
     """The nodes that onnxruntime's CPU provider cannot run in the types that they have, one for each such operator.
 
     Each operator is tried by itself, a session for every combination of types and attributes. Bodies of control flow
-    count as part of their node.
+    count as part of their node. Raises UnavailableError when onnxruntime is not installed.
     """
+    onnxruntime()
     tried: set[object] = set()
     missing: dict[str, Node] = {}
     for node in graph.nodes:

@@ -220,6 +220,24 @@ def test_a_step_without_its_state_says_so(tmp_path):
         gc.load_step(tmp_path / "step.onnx")
 
 
+@pytest.mark.parametrize(
+    ("key", "text", "message"),
+    [
+        ("graphc.hyperparameters", "[1", "the metadata 'graphc.hyperparameters' is malformed"),
+        ("graphc.hyperparameters", '["learning_rate"]', "the metadata 'graphc.hyperparameters' is malformed"),
+        ("graphc.hyperparameters", '{"learning_rate": "fast"}', "the metadata 'graphc.hyperparameters' is malformed"),
+        ("graphc.hyperparameters", '{"momentum": 0.9}', r"the metadata names \['momentum'\], which are no inputs"),
+        ("graphc.batch_inputs", '["z"]', r"the metadata names \['z'\], which are no inputs"),
+    ],
+)
+def test_metadata_that_does_not_fit_is_refused(key, text, message, exported):
+    model = onnx.ModelProto()
+    model.CopyFrom(exported[2])
+    next(entry for entry in model.metadata_props if entry.key == key).value = text
+    with pytest.raises(ModelImportError, match=message):
+        gc.load_step(model)
+
+
 def test_a_model_without_a_step_says_so(tmp_path):
     gc.export(PROBLEM.logits, tmp_path / "m.onnx", PROBLEM.trainer().state, verify=False)
     with pytest.raises(ModelImportError, match=r"m.onnx holds no training step: neither training_info"):

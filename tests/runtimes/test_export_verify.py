@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import numpy as np
 import onnx
@@ -67,6 +68,13 @@ def test_operators_without_a_kernel_are_named_with_their_type(tmp_path):
         gc.export(y, tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
     gc.export(y, tmp_path / "m.onnx", verify=False)
+
+
+def test_without_onnxruntime_the_error_says_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UnavailableError, match=r"onnxruntime is not installed\. Install it with: pip install"):
+        gc.export(gc.input("x", ("n",)) + 1, tmp_path / "m.onnx")
+    gc.export(gc.input("x", ("n",)) + 1, tmp_path / "m.onnx", verify=False)
 
 
 def test_a_file_with_other_inputs_or_outputs_is_found(tmp_path):
