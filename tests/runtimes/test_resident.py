@@ -85,7 +85,9 @@ def test_sessions_are_kept_for_the_next_fit(monkeypatch):
         trainer.fit(DATA, batch_size=14, steps_per_call=steps)
     assert made == ["several_train_step", "train_step", "several_train_step"]
     for rows in (60, 50, 40):
-        trainer.fit({name: array[:rows] for name, array in DATA.items()}, resident=True, steps_per_call=2)
+        trainer.fit(
+            {name: array[:rows] for name, array in DATA.items()}, batch_size=16, resident=True, steps_per_call=2
+        )
     assert len(trainer._stepper._graphs) == 3  # data of other sizes need a session of their own; one is kept
 
 
