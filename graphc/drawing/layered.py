@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from graphc.drawing.picture import Box, Picture
 from graphc.drawing.style import SIZE, SMALL
@@ -153,30 +153,31 @@ def _ordered(last: Mapping[Item, int], pairs: set[tuple[Item, Item]]) -> Iterato
         yield item
 
 
-def _components(items: Sequence[Item], pairs: set[tuple[Item, Item]], sizes: Mapping[Item, Point]) -> Any:
+def _components(
+    items: Sequence[Item], pairs: set[tuple[Item, Item]], sizes: Mapping[Item, Point]
+) -> Iterator[tuple[Sequence[Item], dict[Item, Point], dict[tuple[Item, Item], list[Point]], tuple[float, ...]]]:
     """For each connected part: items, their centres, the inner points of routes, and the extent (x0, y0, x1, y1)."""
-    from grandalf.graphs import Edge, Graph, Vertex
+    from grandalf.graphs import Edge, Vertex, graph_core
     from grandalf.layouts import SugiyamaLayout
     from grandalf.routing import route_with_lines
 
-    vertices = {item: Vertex(item) for item in items}
-    for item, vertex in vertices.items():
-        vertex.view = _View(*sizes[item])
     rank = {item: k for k, item in enumerate(items)}
-    edges = []
-    for a, b in sorted(pairs, key=lambda pair: (rank[pair[0]], rank[pair[1]])):
-        edge = Edge(vertices[a], vertices[b])
-        edge.view = _Route()
-        edges.append(edge)
-    for component in Graph(list(vertices.values()), edges).C:
-        layout = SugiyamaLayout(component)
+    ordered = sorted(pairs, key=lambda pair: (rank[pair[0]], rank[pair[1]]))
+    for members, joined in _connected(items, ordered):
+        vertices = {item: Vertex(item) for item in members}
+        for item, vertex in vertices.items():
+            vertex.view = _View(*sizes[item])
+        edges = {(a, b): Edge(vertices[a], vertices[b]) for a, b in joined}
+        for edge in edges.values():
+            edge.view = _Route()
+        # its own Graph would find the components, too, but keeps edges in sets, in the order of their addresses
+        layout = SugiyamaLayout(graph_core(list(vertices.values()), list(edges.values())))
         layout.xspace, layout.yspace = _GAP, _GAP
         layout.route_edge = route_with_lines
         layout.init_all(optimize=True)
         layout.draw(6)
-        members = [v.data for v in component.sV]
-        centres = {v.data: v.view.xy for v in component.sV}
-        routes = {(e.v[0].data, e.v[1].data): list(e.view.points[1:-1]) for e in component.sE}
+        centres = {item: vertex.view.xy for item, vertex in vertices.items()}
+        routes = {pair: list(edge.view.points[1:-1]) for pair, edge in edges.items()}
         boxes = [(*centres[item], *sizes[item]) for item in members]
         points = [p for route in routes.values() for p in route]
         extent = (
@@ -186,6 +187,22 @@ def _components(items: Sequence[Item], pairs: set[tuple[Item, Item]], sizes: Map
             max(y + h / 2 for _, y, _, h in boxes),
         )
         yield members, centres, routes, extent
+
+
+def _connected(
+    items: Sequence[Item], pairs: Sequence[tuple[Item, Item]]
+) -> Iterator[tuple[list[Item], list[tuple[Item, Item]]]]:
+    """The connected parts: their items and pairs, in the given order."""
+    part = {item: [item] for item in items}
+    for a, b in pairs:
+        if part[a] is not part[b]:
+            part[a] += part[b]
+            for item in part[b]:
+                part[item] = part[a]
+    rank = {item: k for k, item in enumerate(items)}
+    for members in {id(found): found for found in part.values()}.values():
+        inside = set(members)
+        yield sorted(members, key=rank.__getitem__), [pair for pair in pairs if pair[0] in inside]
 
 
 class _View:

@@ -262,8 +262,12 @@ def test_arrows_of_a_plain_net_point_down() -> None:
 
 
 def test_a_drawing_is_the_same_each_time(engine: str) -> None:
-    graph = with_gradients(mlp(2))
-    assert gc.draw(graph, engine=engine).svg == gc.draw(graph, engine=engine).svg
+    graph = with_gradients(mlp(3))
+    first = gc.draw(graph, engine=engine).svg
+    elsewhere = []
+    for k in range(5):
+        elsewhere.append([object() for _ in range(997 * k)])  # at other addresses
+        assert gc.draw(graph, engine=engine).svg == first
 
 
 def test_a_drawing_is_written_to_a_file(engine: str, tmp_path: pathlib.Path) -> None:
