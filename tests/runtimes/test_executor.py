@@ -300,3 +300,14 @@ def test_a_cuda_graph_of_an_output_of_unknown_shape_is_refused(pretended_cuda):
         gc.UnavailableError, match=r"cuda_graph=True: the shape of the output 'where'.*test_executor.py"
     ):
         run.frame({"x": (3,)})
+
+
+def test_state_inputs_and_results_are_on_the_device_that_was_chosen(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(
+        buffers, "on_device", lambda array, *device: (chosen.append(device), buffers.copied(array, "cpu"))[1]
+    )
+    graph = averaging()
+    session = Session(to_model(graph), options=ONE)
+    Executor(graph, session, DeviceState(graph, gc.init_state(graph), "cuda", 3)).run({"x": np.ones((2, 1000), "f")})
+    assert {*chosen} == {("cuda", 3)}

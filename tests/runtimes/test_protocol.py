@@ -193,3 +193,15 @@ def test_the_steps_of_a_device_take_its_form_of_gradients():
     for device in ("cpu", "cuda"):
         (chosen,) = [p for p in gc.pipelines.train_on(device) if p not in gc.pipelines.train]
         assert chosen.keywords == {"provider": device}
+
+
+def test_a_step_for_other_runtimes_is_made_of_what_all_have():
+    x, y = gc.input("x", ("batch", 1, 8, 8)), gc.input("y", ("batch",), "int64")
+    layers = [nn.Conv2d(4, 3, padding=1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(3)]
+    loss = nn.cross_entropy(nn.Sequential(*layers, name="net")(x), y)
+    here = gc.Trainer(loss, optimizer=gc.optim.SGD(0.1), device="cpu")
+    portable = gc.Trainer(loss, optimizer=gc.optim.SGD(0.1), device="cpu", passes=gc.pipelines.train)
+    assert "MaxUnpool" in here.step.graph.operators()
+    assert "MaxUnpool" not in portable.step.graph.operators()
+    assert not gc.placement(portable).fallbacks
+    assert not gc.placement(here).fallbacks
