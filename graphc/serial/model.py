@@ -14,7 +14,7 @@ from graphc.ir.graph import Graph, substitute
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.patterns import matching
-from graphc.serial.training_form import training_form
+from graphc.serial.training_form import advanced_state, training_form
 
 __all__ = ["Model"]
 
@@ -82,14 +82,20 @@ class Model:
 
         Raises GraphError when a pattern matches no parameter.
         """
-        return self._marked("freeze", patterns, trainable=False)
+        return self._marked("freeze", patterns, self.parameters, trainable=False)
 
     def unfreeze(self, *patterns: str) -> Model:
-        """The model with the parameters whose names match trainable. Raises GraphError as :meth:`freeze`."""
-        return self._marked("unfreeze", patterns, trainable=True)
+        """The model with the parameters whose names match trainable, but for running statistics and other such state.
 
-    def _marked(self, what: str, patterns: Iterable[str], *, trainable: bool) -> Model:
-        parameters = self.parameters
+        Raises GraphError when a pattern matches no parameter that can be trained.
+        """
+        fixed = advanced_state(self.graph)
+        candidates = {name: t for name, t in self.parameters.items() if name not in fixed}
+        return self._marked("unfreeze", patterns, candidates, trainable=True)
+
+    def _marked(
+        self, what: str, patterns: Iterable[str], parameters: Mapping[str, Tensor], *, trainable: bool
+    ) -> Model:
         chosen = {name for pattern in patterns for name in matching(what, pattern, parameters)}
         replaced: dict[Tensor, Tensor] = {}
         for name in chosen:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from graphc.ir import build
-from graphc.ir.graph import topological
+from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor, set_label
 from graphc.ir.origin import inherit
 
-__all__ = ["training_form"]
+__all__ = ["advanced_state", "training_form"]
 
 
 def training_form(outputs: Sequence[Tensor], *, batch_norm: bool, dropout: bool) -> list[Tensor]:
@@ -41,6 +41,16 @@ def training_form(outputs: Sequence[Tensor], *, batch_norm: bool, dropout: bool)
                     set_label(t, name)
                 made[Tensor(node, index)] = t
     return [made.get(t, t) for t in outputs]
+
+
+def advanced_state(graph: Graph) -> set[str]:
+    """The parameters that no optimizer may change: running statistics, other state with a next value, and integers."""
+    found = {str(t.name) for t in graph.updates}
+    found |= {name for name, t in graph.parameters.items() if not t.dtype.is_float}
+    for node in graph.nodes:
+        if _is(node, "BatchNormalization"):
+            found |= {str(_behind_copies(t).name) for t in node.inputs[3:] if t is not None}
+    return found
 
 
 def _is(node: Node, op: str) -> bool:

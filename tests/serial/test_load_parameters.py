@@ -252,6 +252,17 @@ def test_freezing_and_unfreezing_give_other_models_and_leave_the_first_as_it_was
     assert frozen.value("fc1.weight") == frozen.parameters["fc1.weight"]
 
 
+def test_unfreezing_leaves_running_statistics_alone() -> None:
+    made = convolutional()
+    made.graph.node.insert(0, node("Identity", ["bn.mean"], ["mean.copy"], "copy"))
+    made.graph.node[2].input[3] = "mean.copy"
+    loaded = gc.load(made)
+    again = loaded.freeze("*").unfreeze("*")
+    assert roles(again) == roles(loaded)
+    with pytest.raises(gc.GraphError, match=r"unfreeze: the pattern 'bn.mean' matches no parameter"):
+        loaded.unfreeze("bn.mean")
+
+
 def test_a_pattern_that_freezes_nothing_is_an_error() -> None:
     with pytest.raises(gc.GraphError, match=r"freeze: the pattern 'fc9' matches no parameter .*; there are fc1.weight"):
         gc.load(mlp()).freeze("fc9")
