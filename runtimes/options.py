@@ -36,8 +36,8 @@ class RuntimeOptions:
     Attributes:
         threads: threads inside one operator; None leaves the number to onnxruntime (one per physical core).
         spinning: whether idle threads spin. Spinning is faster on idle cores, and slower where processes share them.
-        operators_at_once: how many operators may run at once, each with its threads; worth it only where a model has
-            wide branches of small operators.
+        operators_at_once: how many operators may run at once, each with its threads; for models with wide branches of
+            small operators.
         execution_order: the order of operators that do not depend on one another, "default" or "priority". Results are
             the same.
         denormals_as_zero: flush denormal numbers to zero: faster where values decay, not bit-identical. onnxruntime
@@ -49,7 +49,7 @@ class RuntimeOptions:
         memory_pattern: whether the memory of a run is planned from the one before, as one block, when shapes repeat.
         arena_growth: how CUDA's arena grows: to the next "power_of_two", or by what is asked for ("as_requested").
         tf32: whether CUDA may round the operands of float32 matrix products and convolutions to TF32, 10 bits of
-            mantissa: up to eight times as fast. onnxruntime's default.
+            mantissa, to be faster; as is onnxruntime's default.
         device_id: which GPU.
         gpu_memory_limit: bytes that CUDA's arena may take; None for all there are. cuDNN's workspaces come on top.
         cudnn_conv_algo_search: how the algorithm of a convolution is chosen: "exhaustive" measures all of them for each

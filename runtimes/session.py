@@ -127,7 +127,8 @@ class Session:
         values = {name: _acceptable(value) for name, value in feeds.items()}
         if not self._extended:
             return list(self.raw.run(None, values))
-        made = {n: v if hasattr(v, "data_ptr") else buffers.on_device(v, self.device) for n, v in values.items()}
+        place = self.device, self.options.device_id
+        made = {n: v if hasattr(v, "data_ptr") else buffers.on_device(v, *place) for n, v in values.items()}
         return [buffers.to_numpy(v) for v in self.raw.run_with_ort_values(list(self.output_names), made)]
 
     def assignments(self) -> list[Assignment]:
