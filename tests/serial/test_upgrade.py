@@ -184,6 +184,12 @@ def test_the_statistics_of_an_old_normalization_say_that_it_trains() -> None:
     assert node.attrs["training_mode"] == 1
 
 
+def test_operands_that_were_empty_are_not_given() -> None:
+    """What decides by them, such as the gradient of Resize, would take them for scales."""
+    (node,) = from_model(model_of(*CASES["Resize 11 with empty operands"]))[0].find("Resize")
+    assert [t is None for t in node.inputs] == [False, True, True, False]
+
+
 def branching(otherwise: str) -> Graph:
     """A model that computes -x, and something else where x had three axes."""
     nodes = "n = Shape(x) k = Size(n) three = Constant <value_int = 3> () c = Equal(k, three) "
