@@ -25,6 +25,7 @@ Device = Literal["cpu", "cuda", "auto"]
 
 _log = logging.getLogger("graphc")
 _CPU = "CPUExecutionProvider"
+_FATAL_ONLY = 4  # of onnxruntime's log levels
 _CUDA = "CUDAExecutionProvider"
 _RECORD = "session.record_ep_graph_assignment_info"
 _WRONG = ["ExpandElimination"]  # drops an Expand to no elements in front of an operand of one element
@@ -119,17 +120,19 @@ class Session:
         self.output_names: tuple[str, ...] = tuple(o.name for o in outputs)
         self._extended = any(_is_extended(o.type) for o in outputs)
 
-    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+    def run(self, feeds: Mapping[str, Any], *, quiet: bool = False) -> list[Any]:
         """All outputs for `feeds`: arrays of the model's dtypes (or OrtValues) by input name.
 
-        A sequence is a list of arrays; an optional without a value is None.
+        A sequence is a list of arrays; an optional without a value is None. `quiet` keeps onnxruntime from writing
+        errors of the run to standard error, besides raising them.
         """
+        options = _quiet() if quiet else None
         values = {name: _acceptable(value) for name, value in feeds.items()}
         if not self._extended:
-            return list(self.raw.run(None, values))
+            return list(self.raw.run(None, values, options))
         place = self.device, self.options.device_id
         made = {n: v if hasattr(v, "data_ptr") else buffers.on_device(v, *place) for n, v in values.items()}
-        return [buffers.to_numpy(v) for v in self.raw.run_with_ort_values(list(self.output_names), made)]
+        return [buffers.to_numpy(v) for v in self.raw.run_with_ort_values(list(self.output_names), made, options)]
 
     def assignments(self) -> list[Assignment]:
         """Where onnxruntime runs each operator. Raises UnavailableError for a release before 1.24: it cannot tell."""
@@ -144,6 +147,12 @@ class Session:
             for part in tell()
             for node in part.get_nodes()
         ]
+
+
+def _quiet() -> Any:
+    options = buffers.onnxruntime().RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    return options
 
 
 def _acceptable(value: Any) -> Any:

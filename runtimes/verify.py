@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from graphc.errors import VerificationError
+from graphc.errors import DimensionError, UnavailableError, VerificationError
 from graphc.ir import dims, schema
 from graphc.ir.build import leaf
 from graphc.ir.constant import Array
@@ -32,11 +32,15 @@ TOLERANCES = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-
 _CONVERTED = {"float16": 5e-2, "bfloat16": 2e-1}
 """How far the outputs of a file may be off that computes in another precision than its graph."""
 
+Run: TypeAlias = "tuple[dict[str, Any], dict[str, Any]]"
+"""What a file was fed, and its outputs by name."""
+
 _SIZES = (2, 5)
-_OTHER_SIZES = (0, 32, 224)
+_OTHER_SIZES = (0, 32, 224, *range(1, 17), 64, 128, 256, 512)
 """What other dimensions than the batch are tried with, until the file runs; 0 stands for sizes near the batch's."""
 _AFFORDABLE = 2e9
 """The operations up to which ONNX's reference evaluator is asked: some seconds."""
+_PLAIN = RuntimeOptions(optimization="disabled")
 _LARGE = 1 << 20
 """Bytes of constants that are fed to what evaluates the graph, as copies in a model would take their memory again."""
 
@@ -48,12 +52,14 @@ def verify_file(
     *,
     dtype: DType | None = None,
     feeds: Mapping[str, Array] | None = None,
+    loose: Collection[str] = (),
 ) -> None:
     """Compare an ONNX file in onnxruntime on the CPU with an evaluation of `graph`, for two batch sizes.
 
     The graph is evaluated as it is by ONNX's reference evaluator; by onnxruntime without its optimizations where that
     would take long (more than 2e9 operations), or where the graph has operators of other domains. Symbolic sizes other
-    than the first of an input are small, or the first of 32 and 224 with which the file runs. Of outputs that depend on
+    than the first of an input are small, or the first of those tried with which the file runs; models with a batch of
+    one written into them are run on one row. Where the file fails, the graph must, too. Of outputs that depend on
     random operators, the type and the shape are compared.
 
     Args:
@@ -62,13 +68,14 @@ def verify_file(
         state: the values of the parameters of `graph`.
         dtype: the floating-point type that the file computes in, where it is another than the graph's.
         feeds: the inputs to compare for, in place of random ones.
+        loose: names of outputs of which only type and shape are compared.
 
     Raises:
         VerificationError: an output is off (it is named, and how far), or the file does not run on random inputs.
         UnavailableError: onnxruntime is not installed, or lacks a kernel for an operator of the file.
     """
-    runs = list(_runs(path, graph, state, feeds))
     evaluate = _Evaluation(graph, state)
+    runs = _runs(path, graph, state, feeds, evaluate)
     tolerance = TOLERANCES if dtype is None else {**TOLERANCES, **dict.fromkeys(TOLERANCES, _CONVERTED[dtype.name])}
     random = _random_outputs(graph)
     for given, results in runs:
@@ -79,44 +86,78 @@ def verify_file(
                 )
             found = results[name]
             expected = value if dtype is None else _as_converted(value, found, dtype)
-            problem = difference(found, expected, tolerance, exact=dtype is None, only_type=t in random)
+            problem = difference(
+                found, expected, tolerance, exact=dtype is None, only_type=t in random or name in loose
+            )
             if problem:
-                shapes = ", ".join(f"{feed}: {np.shape(array)}" for feed, array in given.items())
                 raise VerificationError(
-                    f"{graph.name}: output {name!r} of the exported file {problem} (for {shapes}){location()}"
+                    f"{graph.name}: output {name!r} of the exported file {problem} (for {_shapes(given)}){location()}"
                 )
 
 
 def _runs(
-    path: str | os.PathLike[str], graph: Graph, state: Mapping[str, Array], feeds: Mapping[str, Array] | None
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    path: str | os.PathLike[str],
+    graph: Graph,
+    state: Mapping[str, Array],
+    feeds: Mapping[str, Array] | None,
+    evaluate: _Evaluation,
+) -> list[Run]:
     """Feeds, and what the file makes of them. The session is gone afterwards: large files are mapped once at a time."""
-    errors = buffers.onnxruntime().capi.onnxruntime_pybind11_state
     try:
         session = Session(path)
-    except (errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.RuntimeException) as error:
-        reason = str(error).splitlines()[0]
-        raise VerificationError(f"{graph.name}: onnxruntime does not load the file: {reason}{location()}") from error
+    except _ort_errors() as error:
+        raise VerificationError(
+            f"{graph.name}: onnxruntime does not load the file: {_first_line(error)}{location()}"
+        ) from error
     if feeds is not None:
         given = {name: np.asarray(feeds[name], t.dtype.numpy) for name, t in graph.feeds.items()}
-        yield given, _run(session, {**state, **given})
-        return
-    for size in _SIZES:
-        reasons = []
-        for other in _OTHER_SIZES:
-            try:
-                given = random_feeds(graph, size, other=other or None)
-                results = _run(session, {**state, **given})
-            except (errors.Fail, errors.RuntimeException, errors.InvalidArgument, VerificationError) as error:
-                reasons.append(str(error).splitlines()[0])
-                continue
-            yield given, results
-            break
-        else:
-            raise VerificationError(
-                f"{graph.name}: the exported file does not run on random inputs: {reasons[0]}{location()}. "
-                "Pass verify={name: array, ...} with inputs that suit the model, or verify=False."
-            )
+        return [(given, _run(session, {**state, **given}))]
+    reasons: list[str] = []
+    found = [_run_on_size(session, graph, state, size, evaluate, reasons) for size in _SIZES]
+    if not any(found):
+        found = [_run_on_size(session, graph, state, 1, evaluate, reasons)]
+    if not any(found):
+        raise VerificationError(
+            f"{graph.name}: neither the exported file nor its graph runs on random inputs: {reasons[0]}{location()}. "
+            "Pass verify={name: array, ...} with inputs that suit the model, or verify=False."
+        )
+    return [run for run in found if run is not None]
+
+
+def _run_on_size(
+    session: Session, graph: Graph, state: Mapping[str, Array], size: int, evaluate: _Evaluation, reasons: list[str]
+) -> Run | None:
+    """The first run of the file for a batch of `size`; None when it runs with no other sizes, and its graph neither."""
+    for other in _OTHER_SIZES:
+        try:
+            given = random_feeds(graph, size, other=other or None)
+        except DimensionError as error:
+            reasons.append(str(error))
+            continue
+        try:
+            return given, _run(session, {**state, **given})
+        except _ort_errors() as error:
+            reasons.append(_first_line(error))
+            if evaluate.runs_on(given):
+                shapes = _shapes(given)
+                raise VerificationError(
+                    f"{graph.name}: the exported file does not run where its graph does: {reasons[-1]} (for {shapes})"
+                    f"{location()}"
+                ) from error
+    return None
+
+
+def _ort_errors() -> tuple[type[Exception], ...]:
+    errors = buffers.onnxruntime().capi.onnxruntime_pybind11_state
+    return errors.Fail, errors.InvalidGraph, errors.InvalidArgument, errors.RuntimeException
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0]
+
+
+def _shapes(given: Mapping[str, Any]) -> str:
+    return ", ".join(f"{feed}: {np.shape(array)}" for feed, array in given.items())
 
 
 def _run(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +172,7 @@ def _run(session: Session, given: Mapping[str, Any]) -> dict[str, Any]:
     unknown = types.keys() - taken.keys()
     if unknown:
         raise VerificationError(f"the file has the inputs {sorted(unknown)}, which its graph has not{location()}")
-    return dict(zip(session.output_names, session.run(taken), strict=True))
+    return dict(zip(session.output_names, session.run(taken, quiet=True), strict=True))
 
 
 def _as_converted(expected: Any, found: Any, dtype: DType) -> Any:
@@ -151,16 +192,27 @@ class _Evaluation:
         self._fed = {str(t.name): c.node.attrs["value"].array for c, t in stand_ins.items()}
         self._fed |= {name: state[name] for name in graph.parameters}
         results = dict(zip(graph.output_names, substitute(graph.outputs, stand_ins), strict=True))
-        model = to_model(closed(results, [*graph.inputs, *stand_ins.values()], name=graph.name))
+        model = self._model = to_model(closed(results, [*graph.inputs, *stand_ins.values()], name=graph.name))
         foreign = any(n.domain for n in graph.nodes if not n.is_leaf)
         dear = foreign or cost(graph).flops > _AFFORDABLE
-        self._session = Session(model, options=RuntimeOptions(optimization="disabled")) if dear else None
+        self._session = Session(model, options=_PLAIN) if dear else None
         self._reference = None if dear else ReferenceSession(model)
 
     def __call__(self, feeds: Mapping[str, Any]) -> list[Any]:
-        session = self._session or self._reference
+        session = self._reference or self._session
         assert session is not None
         return session.run({**feeds, **self._fed})
+
+    def runs_on(self, feeds: Mapping[str, Any]) -> bool:
+        """Whether onnxruntime can run the graph on these feeds."""
+        try:
+            self._session = self._session or Session(self._model, options=_PLAIN)
+            self._session.run({**feeds, **self._fed}, quiet=True)
+        except UnavailableError:
+            return False
+        except _ort_errors():
+            return False
+        return True
 
 
 def random_feeds(graph: Graph, size: int, seed: int = 0, other: int | None = None) -> dict[str, Any]:
@@ -190,7 +242,7 @@ def _element(t: Type) -> TensorType:
 def _random(kind: TensorType, sizes: Mapping[str, int], rng: np.random.Generator, limits: tuple[int, int]) -> Array:
     shape = [int(str(dims.evaluate(d, sizes))) for d in kind.shape or ()]
     if any(d < 0 for d in shape):
-        raise VerificationError(f"the dimensions {kind} of an input are {shape} for {dict(sizes)}")
+        raise DimensionError(f"the dimensions {kind} of an input are {shape} for {dict(sizes)}")
     if kind.dtype.is_float:
         return rng.standard_normal(shape).astype(kind.dtype.numpy)
     drawn = rng.integers(limits[0], limits[1], shape, endpoint=True)

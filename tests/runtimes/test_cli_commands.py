@@ -260,6 +260,15 @@ def test_verify_runs_steps_with_their_state(run, folder):
     assert "there is no checked.safetensors beside it" in run("verify", "checked.onnx")[2]
 
 
+def test_verify_takes_no_offence_at_rounding_that_an_optimizer_blows_up(run, folder):
+    x = gc.input("image", ("batch", 1, 8, 8))  # the bias before a normalization has no gradient but rounding
+    h = nn.Sequential(nn.Conv2d(4, 3), nn.BatchNorm2d(), nn.ReLU(), nn.Flatten(), nn.Linear(2), name="net")(x)
+    gc.export_step(gc.train_step(gc.mean(h * h), optimizer=gc.optim.Adam(1.0)), folder / "noise.onnx")
+    code, out, err = run("verify", "noise.onnx")
+    assert (code, err) == (0, "")
+    assert "net.0.bias.next" in out
+
+
 @pytest.mark.parametrize("command", ["inspect", "verify", "diff"])
 @pytest.mark.parametrize("name", ["missing.onnx", "damaged.onnx", "text.onnx", "."])
 def test_files_that_cannot_be_read_are_one_line(command, name, run):
