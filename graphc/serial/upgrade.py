@@ -232,13 +232,15 @@ def _of_a_matrix(node: OldNode) -> OldNode | Sequence[Tensor]:
     """The axes from `axis` (1 by default) on counted as one."""
     x = node.input(0)
     axis = node.attributes.get("axis", 1)
-    if not -x.ndim <= axis < x.ndim:
-        return node  # which says so
-    axis %= x.ndim
-    if all(size == 1 for size in x.shape[axis + 1 :]):
-        return replace(node, attributes={"axis": axis})
+    shape = x.tensor_type.shape
+    if shape is not None:
+        if not -len(shape) <= axis < len(shape):
+            return node  # which says so
+        axis %= len(shape)
+        if all(size == 1 for size in shape[axis + 1 :]):
+            return replace(node, attributes={"axis": axis})
     flat = apply("Flatten", (x,), {"axis": axis}).out()
-    return [apply("Reshape", (apply(node.op, (flat,), {"axis": -1}).out(), F.shape_of(x))).out()]
+    return [apply("Reshape", (apply(node.op, (flat,), {"axis": -1}).out(), apply("Shape", (x,)).out())).out()]
 
 
 @_before(11, "Scatter")

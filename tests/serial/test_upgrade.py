@@ -184,6 +184,16 @@ def test_the_statistics_of_an_old_normalization_say_that_it_trains() -> None:
     assert node.attrs["training_mode"] == 1
 
 
+def test_a_softmax_over_several_axes_needs_no_rank() -> None:
+    text = '<ir_version: 8, opset_import: ["": 11]> g (float x) => (float y) { y = Softmax (x) }'
+    model = onnx.parser.parse_model(text)
+    for info in (*model.graph.input, *model.graph.output):
+        info.type.tensor_type.ClearField("shape")
+    feeds = {"x": RNG.uniform(-1, 1, (2, 3, 4)).astype(np.float32)}
+    found = gc.evaluate(from_model(model)[0], feeds)["y"]
+    np.testing.assert_allclose(found, by_onnxruntime(model, feeds)[0], rtol=1e-6)
+
+
 def test_operands_that_were_empty_are_not_given() -> None:
     """What decides by them, such as the gradient of Resize, would take them for scales."""
     (node,) = from_model(model_of(*CASES["Resize 11 with empty operands"]))[0].find("Resize")
