@@ -6,7 +6,7 @@ there are kernels for is in :mod:`passes.lowering.cuda_kernels`; what stays with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -41,7 +41,8 @@ def lower_for_cuda(graph: Graph) -> Graph:
     - Scattered sums, products and extrema of other types than float32 and float16 are computed by comparing every place
       with every index: exact and in a fixed order, but for small tensors.
     - Where an operator of a late opset takes the kernels of others away (a kernel that ends with one opset does not
-      serve the next), it becomes its function body.
+      serve the next), it becomes its function body, or takes a wider type: convolutions of bfloat16 need opset 22, at
+      which there is no ConvTranspose.
 
     What an element type is widened for, and pads, keep their bits or gain some (half precision computed in float32);
     what is decomposed rounds as its parts do. Run it last: simplification undoes some of it. Random operators that were
@@ -133,6 +134,16 @@ def _widened(node: Node) -> Sequence[Tensor] | None:
     """An operator on a type without a kernel -> the same on a wider type, between casts."""
     if _is_other(node) or node.op == "Cast" or refusal(node) is None:
         return None
+    return next((_cast_back(made, node) for made in _wider(node) if refusal(made) is None), None)
+
+
+def _cast_back(made: Node, node: Node) -> list[Tensor]:
+    outputs = zip(made.outputs, node.types, strict=True)
+    return [F.cast(t, element_of(old)) if isinstance(old, TensorType) else t for t, old in outputs]
+
+
+def _wider(node: Node) -> Iterator[Node]:
+    """The operator on wider types, for one type variable or for all that stand for a type."""
     variables = type_variables(node, opset_needed(node))
     given = [None if t is None else t.type for t in node.inputs]
     bound = list(zip(variables, [*given, *node.types], strict=True))
@@ -141,10 +152,8 @@ def _widened(node: Node) -> Sequence[Tensor] | None:
         for wide in _WIDER[narrow]:
             for chosen in [*[{v} for v in holding], set(holding)]:
                 made = _computed_in(node, variables, chosen, narrow, wide)
-                if made is not None and refusal(made) is None:
-                    outputs = zip(made.outputs, node.types, strict=True)
-                    return [F.cast(t, element_of(old)) if isinstance(old, TensorType) else t for t, old in outputs]
-    return None
+                if made is not None:
+                    yield made
 
 
 def _computed_in(node: Node, variables: Sequence[str], chosen: set[str], narrow: str, wide: str) -> Node | None:
@@ -191,6 +200,18 @@ def _body_of(node: Node) -> Sequence[Tensor] | None:
         return None
 
 
+@rule(ANY, name="late-wider-type")
+def _late_type(node: Node) -> Sequence[Tensor] | None:
+    """An operator that asks for a later opset for its type (Conv for bfloat16) -> the same on a wider type."""
+    if _is_other(node) or node.op == "Cast" or opset_needed(node) == MIN_OPSET:
+        return None
+    lacking = refusal(node) is not None  # then no kernel is lost
+    for made in _wider(node):
+        if opset_needed(made) < opset_needed(node) and (lacking or refusal(made) is None):
+            return _cast_back(made, node)
+    return None
+
+
 @rule("ConstantOfShape", name="constant-as-expand")
 def _constant_of_shape(node: Node) -> Tensor:
     """ConstantOfShape(shape) -> Expand(constant, shape)."""
@@ -213,5 +234,5 @@ def _equal(node: Node) -> Tensor | None:
 _CONSTANT_PAD = rule("Pad", name="pad-as-concat")(joined_pad)
 
 _ALWAYS = RuleSet([_mean, _bernoulli, _max_unpool, _non_zero, _pad, _UNPADDED, _SCATTERED, _widened, _expanded])
-_LATE = RuleSet([_late])
+_LATE = RuleSet([_late, _late_type])
 _EVERY_OPSET = RuleSet([_constant_of_shape, _equal, _CONSTANT_PAD])
