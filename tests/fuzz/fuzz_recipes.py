@@ -414,7 +414,8 @@ def _gemm(p: Pool, e: Entry, k: Knobs) -> None:
         return c.rank < 3 and all(s == t or d == 1 for s, d, t in axes)  # a symbol that is 1 does not broadcast
 
     c = p.first(k.number(64), fits) if k.flag() else None
-    made = op.Gemm(e.t, b.t, c and c.t, transA=int(turned), transB=int(not same), alpha=0.5, beta=-2.0)
+    beta = -2.0 if inner else 1.0  # onnxruntime forgets it where a product sums nothing
+    made = op.Gemm(e.t, b.t, c and c.t, transA=int(turned), transB=int(not same), alpha=0.5, beta=beta)
     p.add(made, 0.5 * inner * e.bound * b.bound + (2 * c.bound if c else 0))
 
 
