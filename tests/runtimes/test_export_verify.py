@@ -186,7 +186,22 @@ def test_cheap_graphs_are_held_against_the_reference_evaluator_and_dear_ones_aga
     verify_file(path, gc.graph({"y": x @ gc.ones((4, 4))}), {})
     monkeypatch.setattr(verify, "_AFFORDABLE", 1)
     verify_file(path, gc.graph({"y": x @ gc.ones((4, 4))}), {})
-    assert used == ["reference", "onnxruntime", "onnxruntime", "onnxruntime"]
+    assert used == ["onnxruntime", "reference", "onnxruntime", "onnxruntime"]
+
+
+@pytest.mark.parametrize("fault", ["fails", "errs"])
+def test_where_the_evaluator_is_wrong_onnxruntime_gives_a_second_opinion(fault, monkeypatch, tmp_path):
+    def wrong(self, feeds):
+        if fault == "fails":
+            raise ValueError("no such operator")
+        return [feeds["x"] * 7]
+
+    monkeypatch.setattr(verify.ReferenceSession, "run", wrong)
+    x = gc.input("x", ("n", 4))
+    path = written({"y": gc.tanh(x)}, tmp_path / "m.onnx")
+    verify_file(path, gc.graph({"y": gc.tanh(x)}), {})
+    with pytest.raises(VerificationError, match="output 'y' of the exported file is off by"):
+        verify_file(path, gc.graph({"y": gc.sin(x)}), {})
 
 
 def test_large_constants_are_fed_to_the_evaluation(monkeypatch, tmp_path):
