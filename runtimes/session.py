@@ -115,6 +115,7 @@ class Session:
                 _fall_back("cuda", options)
             if audit is not None:
                 audit.check(self.assignments())
+        self.raw.disable_fallback()  # a run that fails on CUDA would go on, on the CPU, with a line on stdout
         inputs, outputs = self.raw.get_inputs(), self.raw.get_outputs()
         self.input_names: tuple[str, ...] = tuple(i.name for i in inputs)
         self.output_names: tuple[str, ...] = tuple(o.name for o in outputs)

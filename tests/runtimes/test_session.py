@@ -165,6 +165,22 @@ def test_cuda_that_is_listed_but_does_not_work_is_an_error(model, monkeypatch):
     assert given == [[("CUDAExecutionProvider", cuda_options(options)), "CPUExecutionProvider"]]
 
 
+def test_a_run_that_fails_does_not_move_to_another_device(model, monkeypatch):
+    session = Session(model)
+    monkeypatch.setattr(session.raw, "set_providers", lambda providers: pytest.fail("moved"))
+
+    class Broken:
+        def is_webgpu_graph_capture_enabled(self):
+            return False
+
+        def run(self, *arguments):
+            raise onnxruntime.capi.onnxruntime_pybind11_state.EPFail("out of memory")
+
+    monkeypatch.setattr(session.raw, "_sess", Broken())
+    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.EPFail, match="out of memory"):
+        session.run({"x": np.zeros(2, np.float32)})
+
+
 def test_an_unknown_device_is_refused(model):
     with pytest.raises(gc.UnavailableError, match="'tpu'; expected 'cpu', 'cuda' or 'auto'"):
         Session(model, device="tpu")
