@@ -11,6 +11,7 @@ from typing import Self
 
 import onnx
 import onnx.checker
+import onnx.shape_inference
 
 from graphc.errors import ExportError
 from graphc.ir.constant import Array
@@ -76,7 +77,7 @@ class ModelFile:
         return model
 
     def save(self, model: onnx.ModelProto, data: DataFile | None) -> None:
-        """Write a model, and the arrays that went to `data`, and have ONNX's checker look at it."""
+        """Write a model, and the arrays that went to `data`, and have ONNX's checker look at it. Raises ExportError."""
         inline = sum(len(t.raw_data) for t in model.graph.initializer)
         if inline >= _LARGEST:
             raise ExportError(
@@ -88,12 +89,12 @@ class ModelFile:
             with Replacing(self._data) as fresh:
                 data.write(fresh)
         unranked = _of_unknown_rank(model)
-        if unranked is None:
-            self.fresh.write_bytes(model.SerializeToString())
-            onnx.checker.check_model(os.fspath(self.fresh), full_check=True)
-        else:
-            self.fresh.write_bytes(unranked.SerializeToString())
-            onnx.checker.check_model(os.fspath(self.fresh))
+        self.fresh.write_bytes((unranked or model).SerializeToString())
+        try:
+            onnx.checker.check_model(os.fspath(self.fresh), full_check=unranked is None)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise ExportError(f"export: ONNX's checker refuses the model{location()}: {error}") from error
+        if unranked is not None:
             self.fresh.write_bytes(model.SerializeToString())
 
     def data_for(self, graph: Graph, state: Mapping[str, Array]) -> DataFile | None:

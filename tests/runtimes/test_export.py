@@ -217,6 +217,13 @@ def test_operators_of_foreign_domains_are_written_as_they_were_and_verified(opti
     np.testing.assert_allclose(y, [[0.345731, 0.530626, 0.734346]], rtol=1e-3)
 
 
+def test_what_the_checker_refuses_is_not_written(tmp_path):
+    y = gc.op.MeanVarianceNormalization(gc.input("x", ("n", 2, 3, 3)))  # onnx cannot infer the shapes of its own body
+    with pytest.raises(gc.ExportError, match=r"ONNX's checker refuses the model \[test_export.py:.*MeanVarianceNormal"):
+        gc.export(y, tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_metadata_of_another_model_is_kept_but_what_graphc_said_of_it(trained, tmp_path):
     step = gc.export_step(trained, tmp_path / "step.onnx", metadata={"author": "me"})
     found = {entry.key: entry.value for entry in step.metadata_props}
