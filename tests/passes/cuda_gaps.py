@@ -277,6 +277,19 @@ GAPS = [
         1e-5,
     ),
     Lacking(
+        "equal_filled_and_padded_beside_grid_sample",
+        lambda x, g, a, b, s: [
+            *(op("GridSample", x, g), gc.equal(a, b), gc.equal(gc.less(a, b), gc.less(b, a)), gc.equal(s, s[::-1])),
+            *(op("ConstantOfShape", s, value=np.full(1, 2.5, F32)), gc.pad(a, [(1, 2)], 3.0)),
+        ],
+        (
+            *(normal(1, 1, 4, 4).astype(F32), normal(1, 2, 2, 2).astype(F32)),
+            *(np.array([1, 2, np.nan, -np.inf], F32), np.array([1, 3, np.nan, 0], F32), np.array([2, 3, 2])),
+        ),
+        "serves opsets up to 18, and GridSample",
+        1e-5,
+    ),
+    Lacking(
         "pad_beside_gelu",
         lambda x: gc.pad(gc.gelu(x), [(1, 1), (0, 2)]),
         (normal(3, 4).astype(F32),),
