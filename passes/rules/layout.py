@@ -10,6 +10,7 @@ from graphc.ir.build import apply
 from graphc.ir.dims import Dim, Shape
 from graphc.ir.node import Node, Tensor
 from graphc.ir.types import TensorType
+from passes.pads import on_all_axes
 from passes.rewrite import rule
 from passes.rules.match import binary, first, integers, operands, optional, same_shape, shape_of
 
@@ -28,6 +29,16 @@ def _identity_transpose(node: Node) -> Tensor | None:
     """Transpose(x) -> x where no axis moves."""
     permutation = _permutation(node)
     return first(node) if permutation is not None and permutation == tuple(range(len(permutation))) else None
+
+
+@rule("Pad", name="pad-on-all-axes")
+def _pad_on_all_axes(node: Node) -> Tensor | None:
+    """Pad(x) on some axes -> Pad(x) on all, by 0 on the others: onnxruntime forgets which they are."""
+    shape, axes = shape_of(first(node)), integers(optional(node, 3))
+    pads = node.inputs[1]
+    if shape is None or axes is None or pads is None:
+        return None
+    return apply("Pad", (first(node), on_all_axes(pads, axes, len(shape)), optional(node, 2)), node.attrs).out()
 
 
 @rule("Transpose", name="transpose-of-transpose", below=("Transpose",))

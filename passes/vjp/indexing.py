@@ -9,6 +9,7 @@ import numpy as np
 from graphc import functional as F
 from graphc.ir.build import apply, constant
 from graphc.ir.node import Node, Tensor
+from passes.pads import on_all_axes
 from passes.unbroadcast import reshape_like, shape_like
 from passes.vjp.registry import Contribution, operand, optional, vjp, widened
 
@@ -37,22 +38,11 @@ def _surround(node: Node, g: Tensor) -> Tensor:
     sizes, lengths = F.take(sizes, axes), F.take(lengths, axes)
     from_start = F.where(_is_negative(starts), starts + sizes, starts)
     before = F.minimum(F.maximum(from_start, 0), sizes)
-    after = sizes - before - lengths
+    pads = F.concat([before, sizes - before - lengths])
     named = None if axes.values is None else [a for a in axes.values if isinstance(a, int)]
     if x.tensor_type.shape is not None and named is not None and len(named) == axes.shape[0]:
-        # onnxruntime 1.31 forgets the axes of a Pad that it moves a Transpose over
-        pads = F.concat([_on_all_axes(before, named, x.ndim), _on_all_axes(after, named, x.ndim)])
-        return reshape_like(apply("Pad", (g, pads), {}).out(), x)
-    return reshape_like(apply("Pad", (g, F.concat([before, after]), None, axes), {}).out(), x)
-
-
-def _on_all_axes(widths: Tensor, axes: Sequence[int], rank: int) -> Tensor:
-    """The widths in the order of all axes, 0 on those that are not named."""
-    nothing = constant(np.zeros(1, np.int64))
-    parts = [nothing] * rank
-    for position, axis in enumerate(axes):
-        parts[axis] = F.take(widths, constant(np.array([position], np.int64)))
-    return F.concat(parts)
+        return reshape_like(apply("Pad", (g, on_all_axes(pads, named, x.ndim)), {}).out(), x)
+    return reshape_like(apply("Pad", (g, pads, None, axes), {}).out(), x)
 
 
 def _is_negative(t: Tensor) -> Tensor:

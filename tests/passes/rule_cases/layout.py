@@ -10,6 +10,10 @@ def _ints(*values):
     return gc.constant(np.array(values, np.int64))
 
 
+def _spread(pads):
+    return gc.concat([gc.op.Gather(pads, _ints(i)) for i in (1, 0, 3, 2)])
+
+
 def _size(x, axis):
     return gc.op.Shape(x, start=axis, end=axis + 1)
 
@@ -18,6 +22,20 @@ CASES: list[Case] = [
     matches("identity-transpose", lambda x: gc.transpose(x, (0, 1)), lambda x: x, x="[n, 3]"),
     matches("identity-transpose", gc.op.Transpose, lambda x: x, x="[n]"),
     refuses("identity-transpose", gc.op.Transpose, x="[n, 3]"),
+    matches(
+        "pad-on-all-axes",
+        lambda x: gc.op.Pad(x, _ints(1, 2), 3.0, _ints(-1)),
+        lambda x: gc.op.Pad(x, _ints(0, 0, 1, 0, 0, 2), 3.0),
+        x="[n, 3, 2]",
+    ),
+    matches(
+        "pad-on-all-axes",
+        lambda x, p: gc.op.Pad(x, gc.concat([p * 0, p * 0 + 1]), None, _ints(1, 0), mode="edge"),
+        lambda x, p: gc.op.Pad(x, _spread(gc.concat([p * 0, p * 0 + 1])), mode="edge"),
+        x="[4, 3]",
+        p="int64[2]",
+    ),
+    refuses("pad-on-all-axes", lambda x: gc.op.Pad(x, _ints(1, 2, 0, 1)), x="[n, 3]"),
     matches("transpose-of-transpose", lambda x: x.T.T, lambda x: gc.transpose(x, (0, 1)), x="[n, 3]"),
     matches(
         "transpose-of-transpose",
