@@ -195,7 +195,7 @@ WRONG: dict[str, tuple[str, type[Exception], str]] = {
     "a later node": (
         f'(float a) => (float d) {{ d = {GRADIENT} <xs = ["a"], y = "y"> (a) y = Neg(a) }}',
         ModelImportError,
-        "the value 'y' is computed from itself, or by a later node",
+        "the value 'y' is computed from itself",
     ),
     "slots": (
         "(float r, int64 t, float x, float g) => (float y) { y, h = ai.onnx.preview.training.Adagrad (r, t, x, g) }",
