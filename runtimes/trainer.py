@@ -200,10 +200,10 @@ class Trainer:
         calls = list(callbacks)
         history = History()
         self.is_stopped = False
+        end = self.epoch + epochs  # an epoch whose rows are all done, but that was saved before its end, is one of them
         self._position = batching.settled(self._position, self.step_count)
         for call in calls:
             call.on_fit_begin(self)
-        end = self.epoch + epochs
         with Progress(verbose, end) as progress, self._stepper.reading(on_device):
             while self.epoch < end and not self.is_stopped:
                 started = time.perf_counter()

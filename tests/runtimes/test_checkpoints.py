@@ -64,6 +64,20 @@ def test_a_run_that_is_killed_again_and_again_ends_bit_identical_to_one_that_was
     assert same_state(resumed.state, whole.state)
 
 
+@pytest.mark.parametrize("after", [4, 5, 9, 10])
+def test_an_epoch_that_was_saved_after_its_last_step_counts_as_one_when_it_is_finished(after, tmp_path):
+    trainer = PROBLEM.trainer()
+    trainer.fit(
+        DATA, batch_size=16, epochs=2, callbacks=[gc.Checkpoint(tmp_path, every_steps=1, every_epochs=None, keep=10)]
+    )
+    resumed = PROBLEM.trainer()
+    resumed.load(dict(checkpoints(tmp_path))[after])
+    assert resumed.epoch == (after - 1) // 5  # the end of the epoch was not reached
+    resumed.fit(DATA, batch_size=16, epochs=2 - resumed.epoch)
+    assert (resumed.epoch, resumed.step_count) == (2, 10)
+    assert same_state(resumed.state, trainer.state)
+
+
 def _trained(folder: Path, epochs: int = 2, **options: object) -> gc.Trainer:
     trainer = PROBLEM.trainer()
     trainer.fit(DATA, batch_size=16, epochs=epochs, callbacks=[gc.Checkpoint(folder, **options)], validation=DATA)
