@@ -163,8 +163,9 @@ class Trainer:
     ) -> History:
         """Train for `epochs` more epochs and return what they reported.
 
-        An epoch that was interrupted (and perhaps saved, and loaded elsewhere) is finished first and counts as one.
-        The order of the rows is a function of the seed and the epoch alone.
+        An epoch that was interrupted (and perhaps saved, and loaded elsewhere) is finished first and counts as one, so
+        that `epochs=total - trainer.epoch` trains the rest. The order of the rows is a function of the seed and the
+        epoch alone.
 
         Args:
             data: arrays by input name or tensor, whose rows are the samples; a data set with a length and items, such
