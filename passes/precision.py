@@ -20,6 +20,7 @@ from graphc.ir.node import INPUT, Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.ir.schema import DTYPE_ATTRIBUTES, spec, type_string
 from graphc.ir.types import DType, OptionalType, SequenceType, TensorType, Type, as_dtype
+from passes.rules.match import first
 
 __all__ = ["lower_precision", "lower_state"]
 
@@ -167,8 +168,8 @@ class _Lowering:
 
     def _convert(self, node: Node) -> None:
         if node.op == "Cast" and not node.domain:
-            source, target = self.lowered(node.inputs[0]), _lower_type(node.types[0], self.dtype)  # type: ignore[arg-type]
-            if source.dtype is target.dtype:  # type: ignore[union-attr]
+            source, target = self.lowered(first(node)), _lower_type(node.types[0], self.dtype)
+            if isinstance(target, TensorType) and source.dtype is target.dtype:
                 self.define(node.out(), source)
                 return
         for old, new in zip(node.outputs, self._applied(node).outputs, strict=True):

@@ -23,7 +23,8 @@ from runtimes.session import RuntimeOptions
 
 RULES = {rule.name: rule for rule in all_rules(fast_math=True)}
 EXACT_MODEL = RuntimeOptions(threads=1, spinning=False, optimization="disabled")
-TOLERANCE = {"float32": 5e-5, "float64": 1e-12, "float16": 2e-2}
+TOLERANCE = {"float32": 1e-5}
+"""Of the largest value; 1e-6 was measured. Other types come out equal to the bit."""
 
 
 def wrt(case: Case) -> list[str]:
