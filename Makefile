@@ -6,10 +6,14 @@ RUNTIME := $(if $(GPU),gpu,cpu)
 DEVICE := $(if $(GPU),cuda,cpu)
 WORKERS ?= 2
 
-.PHONY: demo test test-oracle test-runtimes test-gpu bench bench-gpu format clean
+.PHONY: demo examples test test-oracle test-runtimes test-gpu bench bench-gpu format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/graphc demo --device $(DEVICE) --out out/demo
+
+# Regenerates every figure of docs/examples.
+examples: $(VENV)/.examples
+	$(BIN)/python examples/run_all.py --out docs/figures
 
 test: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -53,6 +57,10 @@ clean:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(RUNTIME),demo]"
+	@touch $@
+
+$(VENV)/.examples: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$(RUNTIME),examples]"
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

@@ -201,6 +201,7 @@ _MODULES = {
     "op": "graphc.op",
     "optim": "graphc.optim",
     "pipelines": "passes.pipelines",
+    "plots": "runtimes.plots",
     "testing": "runtimes.testing",
 }
 _DTYPES = ("bfloat16", "bool_", "float16", "float32", "float64", "int32", "int64", "uint8")

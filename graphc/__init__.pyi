@@ -187,6 +187,7 @@ from passes.train_step import train_step as train_step
 from passes.vmap import per_example_grad as per_example_grad
 from passes.vmap import vmap as vmap
 from runtimes import datasets as datasets
+from runtimes import plots as plots
 from runtimes import testing as testing
 from runtimes.callbacks import Callback as Callback
 from runtimes.callbacks import EarlyStopping as EarlyStopping

@@ -15,7 +15,7 @@ import numpy as np
 from graphc.errors import ExportError, StateError, UnavailableError
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from runtimes.atomic import Replacing
+from runtimes import plots
 from runtimes.callbacks import Callback, Logs
 from runtimes.feeds import Feeds
 
@@ -171,12 +171,7 @@ class LearningCurves(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        try:
-            import matplotlib.figure  # noqa: F401
-        except ImportError as error:
-            raise UnavailableError(
-                f'LearningCurves: matplotlib is not installed{location()}. Install it with: pip install "graphc[plot]"'
-            ) from error
+        plots.require_matplotlib("LearningCurves")
         self.path = Path(path)
         self._curves: dict[str, list[tuple[int, float]]] = {}
 
@@ -188,18 +183,12 @@ class LearningCurves(Callback):
         self._draw()
 
     def _draw(self) -> None:
-        from matplotlib.figure import Figure
-
         names = [name for name in self._curves if not name.startswith("val_")]
-        figure = Figure(figsize=(4.5 * len(names), 3.2), layout="constrained")
-        for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-            for label, style in ((name, "-"), (f"val_{name}", "--")):
-                points = self._curves.get(label)
-                if points:
-                    axes.plot(*zip(*points, strict=True), style, label=label)
-            axes.set_xlabel("epoch")
-            axes.set_title(name)
-            axes.grid(alpha=0.3)
-            axes.legend()
-        with Replacing(self.path) as fresh:
-            figure.savefig(fresh, format=self.path.suffix[1:] or "png")
+        with plots.figure(self.path, columns=len(names)) as panels:
+            for axes, name in zip(np.ravel(panels), names, strict=True):
+                for label, style in ((name, "-"), (f"val_{name}", "--")):
+                    points = self._curves.get(label)
+                    if points:
+                        axes.plot(*zip(*points, strict=True), style, label=label)
+                axes.set(xlabel="epoch", title=name)
+                axes.legend()

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from graphc.errors import NonFiniteError, OperatorError, UnavailableError
+from graphc.errors import NonFiniteError, OperatorError
 from graphc.ir.origin import location
-from runtimes.atomic import Replacing
+from runtimes import plots
 from runtimes.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -47,21 +47,13 @@ class RateSearch:
 
         Raises UnavailableError when matplotlib is not installed, ExportError when the file cannot be written.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise UnavailableError(
-                f'RateSearch.plot: matplotlib is not installed{location()}. Install it with: pip install "graphc[plot]"'
-            ) from error
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(self.rates, self.losses, color="0.8")
-        axes.plot(self.rates, self.smoothed)
-        axes.axvline(self.suggestion, linestyle="--", linewidth=1, label=f"steepest at {self.suggestion:.2g}")
-        axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=_limits(self.smoothed))
-        axes.legend()
-        with Replacing(path) as fresh:
-            figure.savefig(fresh, format=Path(path).suffix[1:] or "png")
+        plots.require_matplotlib("RateSearch.plot")
+        with plots.figure(path, size=(6.4, 4.0)) as axes:
+            axes.plot(self.rates, self.losses, color="0.8")
+            axes.plot(self.rates, self.smoothed, color=plots.COLOURS[0])
+            axes.axvline(self.suggestion, linestyle="--", linewidth=1, label=f"steepest at {self.suggestion:.2g}")
+            axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=_limits(self.smoothed))
+            axes.legend()
 
 
 def _limits(losses: tuple[float, ...]) -> tuple[float, float]:

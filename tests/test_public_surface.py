@@ -176,6 +176,7 @@ PUBLIC = [
     "permute",
     "pipelines",
     "placement",
+    "plots",
     "pow",
     "prelu",
     "prod",
