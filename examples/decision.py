@@ -1,0 +1,43 @@
+"""Points of two classes in the plane, and what a model says of every point around them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+RED, GREEN = "#d55e00", "#009e73"
+
+
+def scatter(axes: Any, points: Floats, label: Floats, size: float = 16) -> None:
+    """Draw points of shape (n, 2): red where `label` is 0, green where it is 1."""
+    for kind, colour, marker in ((0, RED, "o"), (1, GREEN, "s")):
+        chosen = points[label == kind]
+        axes.scatter(*chosen.T, s=size, c=colour, marker=marker, linewidths=0.4, edgecolors="white")
+
+
+def boundary(axes: Any, predict: Callable[[Floats], Floats], points: Floats, *, steps: int = 80) -> None:
+    """Colour the plane by the probability of green, and draw the line where it is 1/2.
+
+    `predict` takes float32 points of shape (n, 2) and returns n probabilities; the part of the plane that is drawn is
+    the rectangle around `points` with a margin.
+    """
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.08 * (high - low)
+    sides = [np.linspace(a, b, steps, dtype=np.float32) for a, b in zip(low - margin, high + margin, strict=True)]
+    first, second = np.meshgrid(*sides)
+    grid = np.stack([first.ravel(), second.ravel()], axis=1)
+    probability = predict(grid).reshape(first.shape)
+    axes.contourf(first, second, probability, np.linspace(0, 1, 11), colors=shades(10), alpha=0.55)
+    if probability.min() < 0.5 < probability.max():
+        axes.contour(first, second, probability, [0.5], colors="black", linewidths=1.4)
+    axes.grid(visible=False)
+
+
+def shades(count: int) -> list[tuple[float, ...]]:
+    """Colours from red to white to green, the lightest where a model is least sure."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    ramp = LinearSegmentedColormap.from_list("red to green", [RED, "white", GREEN])
+    return [ramp((k + 0.5) / count) for k in range(count)]
