@@ -17,7 +17,7 @@ def scatter(axes: Any, points: Floats, label: Floats, size: float = 16) -> None:
         axes.scatter(*chosen.T, s=size, c=colour, marker=marker, linewidths=0.4, edgecolors="white")
 
 
-def boundary(axes: Any, predict: Callable[[Floats], Floats], points: Floats, *, steps: int = 80) -> None:
+def boundary(axes: Any, predict: Callable[[Floats], Floats], points: Floats, *, steps: int = 48) -> None:
     """Colour the plane by the probability of green, and draw the line where it is 1/2.
 
     `predict` takes float32 points of shape (n, 2) and returns n probabilities; the part of the plane that is drawn is
