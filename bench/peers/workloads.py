@@ -14,6 +14,10 @@ Arrays = dict[str, np.ndarray]
 BATCHES = 4  # different batches; steps go round through them
 
 
+class Unsupported(Exception):
+    """What a peer cannot train, with the reason."""
+
+
 class Workload(NamedTuple):
     """A network, an optimizer, initial weights and batches."""
 
