@@ -60,10 +60,11 @@ class Executor:
         state: DeviceState,
         fixed: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
+        known = state.graph.parameters
         for name, t in graph.parameters.items():
             if name in fixed:
                 continue
-            held = state.graph.parameters.get(name)
+            held = known.get(name)
             if held is None or held.type != t.type:
                 found = "missing" if held is None else f"held as {held.type}"
                 raise StateError(f"{graph.name}: the state {name!r}, {t.type}, is {found}{location()}")

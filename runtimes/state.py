@@ -83,7 +83,8 @@ def _batch_counts(graph: Graph) -> dict[str, Tensor]:
     """The counts that belong to running means of `graph` but do not take part in it unless it trains."""
     found = (tracking_of(t) for t in graph.inputs if t.node.is_parameter)
     counts = {str(tracking.batches.name): tracking.batches for tracking in found if tracking is not None}
-    return {name: t for name, t in counts.items() if name not in graph.parameters}
+    parameters = graph.parameters
+    return {name: t for name, t in counts.items() if name not in parameters}
 
 
 def _prefix_hint(state: State, expected: Mapping[str, Tensor]) -> str:
