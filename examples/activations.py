@@ -125,7 +125,7 @@ def main(
         print(f"{name}: the gradient in the first of 12 layers is {sizes[0] / sizes[-1]:.1e} of that in the last")
 
     # Dead units: where a ReLU is 0 for all points, its gradient is 0, and no later step can bring it back.
-    steps = 300 if small else 2000
+    steps = 200 if small else 500
     careless = {name: train_carelessly(FUNCTIONS[name], steps) for name in ("ReLU", "leaky ReLU", "GELU")}
     for name, (dead, explained) in careless.items():
         print(f"{name}: after too large steps {dead:.0%} of 64 units are dead; {explained:.1%} of variance explained")
