@@ -178,16 +178,22 @@ def _conv_transpose(
             f"{title}: output_padding is {added}; expected less than the stride {strides} or the dilation {dilations} "
             f"of its axis{location()}"
         )
-    # onnxruntime wants less than the stride; to add to the end is to take less off it
-    less = [a if s <= a <= p else 0 for a, s, p in zip(added, strides, begins, strict=True)]
+    # onnxruntime wants less than the stride; to add to the end is to take less off it, and to add zeros beyond
+    beyond = [a if a >= s else 0 for a, s in zip(added, strides, strict=True)]
+    ends = [max(p - n, 0) for p, n in zip(begins, beyond, strict=True)]
     attrs = {
         "strides": strides,
-        "pads": (*begins, *(p - n for p, n in zip(begins, less, strict=True))),
-        "output_padding": tuple(a - n for a, n in zip(added, less, strict=True)),
+        "pads": (*begins, *ends),
+        "output_padding": tuple(a - n for a, n in zip(added, beyond, strict=True)),
         "dilations": dilations,
         "group": groups,
     }
-    return apply("ConvTranspose", (x, weight, bias), without_defaults(attrs)).out()
+    zeros = [max(n - p, 0) for p, n in zip(begins, beyond, strict=True)]
+    if not any(zeros):
+        return apply("ConvTranspose", (x, weight, bias), without_defaults(attrs)).out()
+    made = apply("ConvTranspose", (x, weight), without_defaults(attrs)).out()
+    padded = F.pad(made, [(0, 0), (0, 0), *((0, n) for n in zeros)])
+    return padded if bias is None else padded + F.unsqueeze(bias, list(range(1, rank + 1)))
 
 
 def conv_transpose1d(

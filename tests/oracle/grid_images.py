@@ -1,0 +1,121 @@
+"""Grids of the layers of images: convolution, pooling, padding, resampling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from layer_grid import Array, Case, Drawn, each, layers, rank_of
+
+RANKS = (1, 2, 3)
+
+
+def _channels(draw: Drawn) -> dict[str, int]:
+    groups = draw.size(1, 2)
+    return {
+        "in_channels": groups * draw.size(1, 2),
+        "out_channels": groups * draw.size(1, 2),
+        "groups": groups,
+        "bias": draw.flag(),
+    }
+
+
+@layers(*(f"Conv{rank}d" for rank in RANKS))
+def _convolution(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    options: dict[str, Any] = _channels(draw)
+    options |= {"kernel_size": draw.per_axis(rank, 1, 3), "dilation": draw.per_axis(rank, 1, 2)}
+    options["padding"] = draw.of("numbers", "numbers", "same", "valid")
+    options["padding_mode"] = draw.of("zeros", "zeros", "reflect", "replicate", "circular")
+    options["stride"] = 1 if options["padding"] == "same" else draw.per_axis(rank, 1, 3)
+    if options["padding"] == "numbers":
+        options["padding"] = draw.per_axis(rank, 0, 2)
+    image, symbols = draw.image(rank, options["in_channels"], 5)
+    return Case(options, [image], symbols, inferred=draw.of((), ("in_channels",)))
+
+
+@layers(*(f"ConvTranspose{rank}d" for rank in RANKS))
+def _transposed(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    options: dict[str, Any] = _channels(draw)
+    options |= {"stride": draw.per_axis(rank, 1, 3), "dilation": draw.per_axis(rank, 1, 3)}
+    options |= {"kernel_size": draw.per_axis(rank, 1, 3), "padding": draw.per_axis(rank, 0, 2)}
+    limits = map(max, each(options["stride"], rank), each(options["dilation"], rank))
+    options["output_padding"] = tuple(draw.size(0, n - 1) for n in limits)
+    image, symbols = draw.image(rank, options["in_channels"], 5)
+    return Case(options, [image], symbols, inferred=draw.of((), ("in_channels",)))
+
+
+def _windows(draw: Drawn, rank: int, low: int) -> dict[str, Any]:
+    kernel = draw.per_axis(rank, low, 3)
+    sizes = each(kernel, rank)
+    return {
+        "kernel_size": kernel,
+        "stride": draw.of(None, draw.per_axis(rank, 1, 3)),
+        "padding": tuple(draw.size(0, k // 2) for k in sizes),
+        "ceil_mode": draw.flag(),
+    }
+
+
+@layers(*(f"MaxPool{rank}d" for rank in RANKS))
+def _maxima(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    options = _windows(draw, rank, 1) | {"dilation": draw.per_axis(rank, 1, 2)}
+    image, symbols = draw.image(rank, 2, 6)
+    return Case(options, [image], symbols)
+
+
+@layers(*(f"AvgPool{rank}d" for rank in RANKS))
+def _means(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    options = _windows(draw, rank, 1) | {"count_include_pad": draw.flag()}
+    image, symbols = draw.image(rank, 2, 6)
+    return Case(options, [image], symbols)
+
+
+@layers(*(f"Adaptive{kind}Pool{rank}d" for kind in ("Avg", "Max") for rank in RANKS))
+def _adaptive(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    sizes = tuple(draw.of(None, 1, 2, 3, 4) for _ in range(rank))
+    size = draw.of(1, 2, 3, *([sizes] if rank > 1 else []))
+    if each(size, rank) == (1,) * rank:
+        image, symbols = draw.image(rank, 2, 5)
+        return Case({"output_size": size}, [image], symbols)
+    return Case({"output_size": size}, [Array(("n", 2, *range(5, 5 + rank)))])
+
+
+@layers(
+    *(f"{kind}Pad{rank}d" for kind in ("Reflection", "Replication", "Circular", "Zero", "Constant") for rank in RANKS)
+)
+def _padding(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    cropped = 0 if name.startswith(("Reflection", "Replication")) else -1
+    width = draw.of(draw.size(cropped, 2), tuple(draw.size(cropped, 2) for _ in range(2 * rank)))
+    options = {"padding": width} | ({"value": draw.number(-2, 2)} if name.startswith("Constant") else {})
+    image, symbols = draw.image(rank, 2, 4)
+    return Case(options, [image], symbols)
+
+
+@layers("Upsample")
+def _upsampling(draw: Drawn, name: str) -> Case:
+    rank = draw.size(1, 3)
+    mode = draw.of("nearest", "linear")
+    if mode == "linear":
+        mode = {1: "linear", 2: draw.of("bilinear", "bicubic"), 3: "trilinear"}[rank]
+    align = None if mode == "nearest" else draw.of(None, False, True)
+    options: dict[str, Any] = {"size": None, "scale_factor": None, "mode": mode, "align_corners": align}
+    if draw.flag():
+        options["size"] = draw.per_axis(rank, 2, 9)
+    else:
+        factors = (2.0, 3.0, 1.5, 0.5)
+        options["scale_factor"] = draw.of(draw.of(*factors), tuple(draw.of(*factors) for _ in range(rank)))
+    image, symbols = draw.image(rank, 2, 4)
+    return Case(options, [image], symbols)
+
+
+@layers("PixelShuffle", "PixelUnshuffle")
+def _pixels(draw: Drawn, name: str) -> Case:
+    r = draw.size(1, 3)
+    channels = draw.size(1, 2)
+    if name == "PixelShuffle":
+        return Case({"upscale_factor": r}, [Array(("n", channels * r * r, "h", "w"))], {"h": (3, 4), "w": (2, 5)})
+    return Case({"downscale_factor": r}, [Array(("n", channels, 2 * r, 3 * r))])

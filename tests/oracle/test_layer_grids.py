@@ -1,0 +1,128 @@
+"""Every layer and every loss against PyTorch's, over the grid of its arguments.
+
+Outputs, gradients in all inputs and parameters, and the next running statistics; each graph is built once and run for
+two sizes of the batch. Exported files, too.
+"""
+
+import inspect
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+import grid_dense  # noqa: E402, F401
+import grid_graphs  # noqa: E402, F401
+import grid_images  # noqa: E402, F401
+import grid_losses  # noqa: E402, F401
+import grid_sequences  # noqa: E402, F401
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from layer_grid import GRID, REFERENCES, Drawn, arguments, compare, compare_exported  # noqa: E402
+
+from graphc import nn  # noqa: E402
+
+pytestmark = [
+    pytest.mark.oracle,
+    pytest.mark.filterwarnings("ignore:Using padding='same'"),  # PyTorch's, on its speed
+    pytest.mark.filterwarnings("ignore:dropout option adds dropout"),
+    pytest.mark.filterwarnings("ignore:enable_nested_tensor"),
+    pytest.mark.filterwarnings("ignore:reduction. 'mean' divides"),
+]
+
+
+FRAMEWORK = {"name", "dtype", "weight_init", "bias_init"}
+"""Ours only: names and initial values; PyTorch's dtype is a keyword of every layer."""
+UNDRAWN = {
+    "MultiheadAttention": {"rotary"},  # not in PyTorch: tests/nn/test_attention_layers.py
+    "Transformer": {"custom_encoder", "custom_decoder"},  # modules of one's own
+}
+MISSING: dict[str, set[str]] = {
+    **{f"ConvTranspose{rank}d": {"padding_mode"} for rank in (1, 2, 3)},  # "zeros" is all that PyTorch takes
+    **{f"InstanceNorm{rank}d": {"momentum", "track_running_stats", "bias"} for rank in (1, 2, 3)},
+    **{f"BatchNorm{rank}d": {"bias"} for rank in (1, 2, 3)},
+    **{f"{kind}Pool{rank}d": {"return_indices"} for kind in ("Max", "AdaptiveMax") for rank in (1, 2, 3)},
+    **{f"AvgPool{rank}d": {"divisor_override"} for rank in (2, 3)},
+    **{name: {"proj_size"} for name in ("RNN", "GRU", "LSTM")},  # ONNX's operators do not project
+    "BCELoss": {"weight"},
+    "BCEWithLogitsLoss": {"weight"},
+    "Embedding": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight", "_freeze"},
+    "GroupNorm": {"bias"},
+    "MultiheadAttention": {"add_bias_kv", "add_zero_attn"},
+    "Softplus": {"threshold"},
+    "TransformerEncoder": {"enable_nested_tensor", "mask_check"},  # on PyTorch's speed
+    "Upsample": {"recompute_scale_factor"},
+}
+"""What PyTorch's layers take and ours do not."""
+DEFAULTED = {name: {"dim"} for name in ("Softmax", "LogSoftmax", "Softmin")}  # PyTorch guesses, with a warning
+DEFAULTED |= {f"Transformer{kind}": {"activation"} for kind in ("", "EncoderLayer", "DecoderLayer")}  # a name, here
+LEGACY = {"device", "dtype", "inplace", "size_average", "reduce", "min_value", "max_value", "mode"}
+
+
+def hold(name: str, check, count: int, *, derandomize: bool) -> None:
+    @settings(
+        max_examples=count,
+        derandomize=derandomize,
+        deadline=None,
+        database=None,
+        print_blob=True,
+        phases=[Phase.generate, Phase.shrink],
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def run(data) -> None:
+        check(name, GRID[name](Drawn(data), name), data.draw(st.integers(0, 999)))
+
+    run()
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_outputs_and_all_gradients_equal_pytorchs(name: str) -> None:
+    hold(name, compare, 3, derandomize=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", GRID)
+def test_many_outputs_and_all_gradients_equal_pytorchs(name: str) -> None:
+    hold(name, compare, 200, derandomize=False)
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_exported_layers_equal_pytorchs(name: str, tmp_path) -> None:
+    def check(name: str, case, seed: int) -> None:
+        compare_exported(name, case, seed, tmp_path / "layer.onnx")
+
+    hold(name, check, 1, derandomize=True)
+
+
+def test_every_layer_and_loss_has_a_grid() -> None:
+    found = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
+    assert set(GRID) == found - {"Module"}
+
+
+def drawn(name: str, count: int) -> set[str]:
+    """The arguments that `count` cases of a layer state."""
+    found: set[str] = set()
+
+    def note(name: str, case, seed: int) -> None:
+        found.update(case.options, case.only_ours)
+
+    hold(name, note, count, derandomize=True)
+    return found
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_every_argument_is_drawn(name: str) -> None:
+    ours = set(arguments(getattr(nn, name))) - FRAMEWORK
+    assert ours - drawn(name, 20) == UNDRAWN.get(name, set())
+
+
+@pytest.mark.parametrize("name", sorted(set(GRID) - set(REFERENCES)))
+def test_every_argument_of_pytorchs_is_taken_with_its_default(name: str) -> None:
+    ours, theirs = arguments(getattr(nn, name)), arguments(getattr(torch.nn, name))
+    wanted = {key: p for key, p in theirs.items() if key not in LEGACY}
+    assert set(wanted) - set(ours) == set(MISSING.get(name, ()))
+    for key in wanted.keys() & ours.keys() - DEFAULTED.get(name, set()):
+        if wanted[key].default is not inspect.Parameter.empty:
+            assert ours[key].default == wanted[key].default, key
