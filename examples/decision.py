@@ -29,8 +29,8 @@ def boundary(axes: Any, predict: Callable[[Floats], Floats], points: Floats, *, 
     first, second = np.meshgrid(*sides)
     grid = np.stack([first.ravel(), second.ravel()], axis=1)
     probability = predict(grid).reshape(first.shape)
-    axes.contourf(first, second, probability, np.linspace(0, 1, 11), colors=shades(10), alpha=0.55)
-    if probability.min() < 0.5 < probability.max():
+    axes.contourf(first, second, probability, np.linspace(0, 1, 12), colors=shades(11), alpha=0.55)
+    if probability.min() < 0.499 and probability.max() > 0.501:  # where all is 1/2, a line would show rounding errors
         axes.contour(first, second, probability, [0.5], colors="black", linewidths=1.4)
     axes.grid(visible=False)
 

@@ -99,7 +99,7 @@ def main(
     rich.print(table)
 
     with gc.plots.figure(out / "will_i_pass.svg", columns=3, size=(11.5, 3.7)) as panels:
-        shown, lectures = slice(120), np.linspace(0, 10.8, 100)
+        shown, lectures = slice(90), np.linspace(0, 10.8, 100)
         chosen = ("8 hidden units, before training", "logistic regression, trained", "8 hidden units, trained")
         for axes, name in zip(panels, chosen, strict=True):
             decision.boundary(axes, lambda at, ask=pictures[name]: ask(x=at), x_past)
