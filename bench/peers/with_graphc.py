@@ -9,6 +9,8 @@ import graphc as gc
 from bench.peers.workloads import Workload
 from graphc import nn
 
+REQUIREMENTS = ("--editable=.[cpu]",)
+
 
 class Xor(nn.Module):
     def __init__(self, hidden: int, **_: int) -> None:
@@ -119,6 +121,7 @@ NETWORKS = {
     "gpt": GPT,
     "gcn": GCN,
 }
+
 
 def feeds(workload: Workload) -> dict[str, gc.Tensor]:
     """Inputs for any number of examples, and for graphs of any size."""

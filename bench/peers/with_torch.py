@@ -1,5 +1,6 @@
 """PyTorch, eager and compiled."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from bench.peers.workloads import Workload
+
+REQUIREMENTS = ("torch==2.13.0", "numpy==2.4.6")
 
 
 class Xor(nn.Module):
@@ -24,7 +27,7 @@ class MLP(nn.Module):
     def __init__(self, width: int, depth: int, inputs: int, **_: int) -> None:
         super().__init__()
         edges = [inputs, *[width] * depth, 10]
-        for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+        for i, (a, b) in enumerate(itertools.pairwise(edges)):
             self.add_module(f"fc{i + 1}", nn.Linear(a, b))
 
     def forward(self, x: Any) -> Any:
@@ -154,7 +157,9 @@ NETWORKS = {
 def network(workload: Workload) -> nn.Module:
     """The network with its initial weights."""
     net = NETWORKS[workload.network](**workload.sizes)
-    net.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in workload.weights.items()}, strict=False)
+    net.load_state_dict(
+        {name: torch.from_numpy(array.copy()) for name, array in workload.weights.items()}, strict=False
+    )
     return net
 
 
@@ -182,5 +187,3 @@ def program(workload: Workload, *, threads: int, compiled: bool = False) -> Call
         return loss.detach()
 
     return step
-
-

@@ -4,6 +4,7 @@ Names and layouts of weights are PyTorch's. Each network is described in full by
 it for another peer need not read one of the peers.
 """
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -101,14 +102,14 @@ def mlp(optimizer: str = "sgd", width: int = 512, batch: int = 64, depth: int = 
     """
     weights = _Weights()
     edges = [inputs, *[width] * depth, 10]
-    for i, (a, b) in enumerate(zip(edges, edges[1:], strict=False)):
+    for i, (a, b) in enumerate(itertools.pairwise(edges)):
         weights.linear(f"fc{i + 1}", a, b)
 
     def draw(rng: np.random.Generator) -> Arrays:
         return {"x": _normal(rng, batch, inputs), "y": rng.integers(0, 10, batch)}
 
     sizes = {"width": width, "batch": batch, "depth": depth, "inputs": inputs}
-    products = [a * b for a, b in zip(edges, edges[1:], strict=False)]
+    products = [a * b for a, b in itertools.pairwise(edges)]
     flops = 2 * batch * (3 * sum(products) - products[0])
     name = f"MLP, {'Adam' if optimizer == 'adam' else 'SGD'}"
     rate = 1e-3 if optimizer == "adam" else 1e-2
@@ -199,8 +200,8 @@ def gpt(
 ) -> Workload:
     """A decoder of the kind of GPT-2: `tokens.weight` (vocabulary, width) + `positions.weight` (context, width); per
     layer `blocks.<i>`: x + attention(`ln1`(x)), by `attn` (width -> 3 width: queries, keys, values, each split into
-    heads; causal; scaled by 1 / sqrt(width / heads)) and `proj`, then x + `fc2`(gelu(`fc1`(`ln2`(x)))) of 4 width, exact
-    gelu; `ln`, and `head` (width -> vocabulary, no bias). eps of layer norm 1e-5. Mean cross entropy over all
+    heads; causal; scaled by 1 / sqrt(width / heads)) and `proj`, then x + `fc2`(gelu(`fc1`(`ln2`(x)))) of 4 width,
+    exact gelu; `ln`, and `head` (width -> vocabulary, no bias). eps of layer norm 1e-5. Mean cross entropy over all
     characters. Feeds x and y (batch, context) int64.
     """
     weights = _Weights()
@@ -276,6 +277,25 @@ TINY: dict[str, Callable[[], Workload]] = {
 """The same programs with next to nothing to compute: their steps take what the host does for each."""
 
 
-def described(data: dict[str, Any]) -> Workload:
-    """A workload of this module, by its function's name and its arguments."""
-    return WORKLOADS[data["workload"]]() if not data.get("tiny") else TINY[data["workload"]]()
+def chain(nodes: int) -> Workload:
+    """`nodes` operators one after another on x (1, 8) float32, alternately tanh and a multiplication by the same
+    `scale` (8,); the loss is the mean. Not one of WORKLOADS: it shows what compiling costs per operator.
+    """
+    weights = {"scale": np.full(8, 1.5, np.float32)}
+    return Workload(
+        "chain", "chain", {"nodes": nodes}, "sgd", 1e-2, weights, [{"x": np.ones((1, 8), np.float32)}], 1, 0
+    )
+
+
+SIZED: dict[str, Callable[..., Workload]] = {"mlp": mlp, "chain": chain}
+"""Those whose sizes are asked for."""
+
+
+def described(request: dict[str, Any]) -> Workload:
+    """The workload that a request names: `{"workload": "mlp-sgd"}`, with `"tiny": True` in its tiny form; or
+    `{"workload": "mlp", "sizes": {"width": 64}}`, by the arguments of one of SIZED.
+    """
+    name = request["workload"]
+    if "sizes" in request:
+        return SIZED[name](**request["sizes"])
+    return (TINY if request.get("tiny") else WORKLOADS)[name]()
