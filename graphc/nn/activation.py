@@ -120,7 +120,7 @@ class Tanhshrink(FunctionModule):
 
 
 class Softplus(FunctionModule):
-    """`log(1 + exp(beta * x)) / beta`, without overflow."""
+    """`log(1 + exp(beta * x)) / beta`, without overflow; `x` itself where `beta * x` is above `threshold`."""
 
     function = staticmethod(F.softplus)
 

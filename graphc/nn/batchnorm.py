@@ -102,6 +102,7 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         *,
+        bias: bool = True,
         dtype: object = "float32",
         name: str | None = None,
     ) -> None:
@@ -117,7 +118,9 @@ class _BatchNorm(Module):
         self.affine, self.track_running_stats = affine, track_running_stats
         self.dtype = as_dtype(dtype)
         if not affine:
-            self.weight = self.bias = None
+            self.weight = None
+        if not (affine and bias):
+            self.bias = None
         if not track_running_stats:
             self.running_mean = self.running_var = self.num_batches_tracked = None
         if num_features is not None:
@@ -126,6 +129,7 @@ class _BatchNorm(Module):
     def _make(self, channels: int) -> None:
         if self.affine:
             self.parameter("weight", (channels,), init.Ones(), dtype=self.dtype)
+        if vars(self).get("bias", True) is not None:
             self.parameter("bias", (channels,), init.Zeros(), dtype=self.dtype)
         if self.track_running_stats:
             self.parameter("running_mean", (channels,), init.Zeros(), dtype=self.dtype, trainable=False)
@@ -197,6 +201,7 @@ class BatchNorm2d(_BatchNorm):
         momentum: how far the running statistics move towards those of each batch; None averages all batches alike.
         affine: whether to have `weight` and `bias`.
         track_running_stats: False normalizes by the statistics of the batch in the inference form, too.
+        bias: whether to have `bias`, where there is `weight`.
         dtype: that of the parameters and of the input; float32 parameters also take inputs of half precision, whose
             statistics are computed in float32.
         name: see :mod:`graphc.nn.module`.

@@ -21,7 +21,6 @@ from graphc.functional.activation import (
     selu,
     sigmoid,
     silu,
-    softplus,
     softsign,
     tanhshrink,
 )
@@ -201,6 +200,15 @@ def hardshrink(x: Any, lambd: float = 0.5) -> Tensor:
 def softshrink(x: Any, lambd: float = 0.5) -> Tensor:
     """`x` moved towards 0 by `lambd`, and 0 within (ONNX Shrink)."""
     return apply("Shrink", (x,), {"lambd": lambd, "bias": lambd}).out()
+
+
+def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """`log(1 + exp(beta * x)) / beta`, without overflow; `x` itself where `beta * x` is above `threshold`.
+
+    From 20 up the threshold makes no difference in float32, and is not in the graph.
+    """
+    smooth = _activation.softplus(x, beta)
+    return smooth if threshold >= 20 else e.where(e.greater(e.multiply(x, beta), threshold), x, smooth)
 
 
 def threshold(x: Any, threshold: float, value: float) -> Tensor:

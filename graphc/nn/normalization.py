@@ -221,6 +221,7 @@ class GroupNorm(_Affine):
         num_channels: the number of channels C.
         eps: added to the variance.
         affine: whether to have `weight` and `bias`.
+        bias: whether to have `bias`, where there is `weight`.
         dtype: that of the parameters and of the input.
         name: see :mod:`graphc.nn.module`.
 
@@ -237,6 +238,7 @@ class GroupNorm(_Affine):
         eps: float = 1e-5,
         affine: bool = True,
         *,
+        bias: bool = True,
         dtype: object = "float32",
         name: str | None = None,
     ) -> None:
@@ -246,7 +248,7 @@ class GroupNorm(_Affine):
                 f"GroupNorm: num_channels is {num_channels}; expected a multiple of num_groups={num_groups}{location()}"
             )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self._make((num_channels,), dtype, affine, affine)
+        self._make((num_channels,), dtype, affine, affine and bias)
 
     def forward(self, x: Any) -> Tensor:
         """The normalized data."""
@@ -271,6 +273,7 @@ class _InstanceNorm(_Affine):
         eps: float = 1e-5,
         *,
         affine: bool = False,
+        bias: bool = True,
         dtype: object = "float32",
         name: str | None = None,
     ) -> None:
@@ -280,7 +283,7 @@ class _InstanceNorm(_Affine):
                 f"{type(self).__name__}: num_features is {num_features!r}; expected a positive integer{location()}"
             )
         self.num_features, self.eps = num_features, eps
-        self._make((num_features,), dtype, affine, affine)
+        self._make((num_features,), dtype, affine, affine and bias)
 
     def forward(self, x: Any) -> Tensor:
         """The normalized data."""
@@ -310,6 +313,7 @@ class InstanceNorm2d(_InstanceNorm):
         num_features: the number of channels C.
         eps: added to the variance.
         affine: whether to have `weight` and `bias`, of shape (C,).
+        bias: whether to have `bias`, where there is `weight`.
         dtype: that of the parameters and of the input.
         name: see :mod:`graphc.nn.module`.
 

@@ -83,7 +83,7 @@ def test_bce_with_logits_equals_its_definition(reduction: str, dtype: str, pos_w
     positive, negative = np.logaddexp(0, -xx), np.logaddexp(0, xx)
     expected = (1.0 if pos_weight is None else np.asarray(pos_weight)) * yy * positive + (1 - yy) * negative
     loss = nn.binary_cross_entropy_with_logits(
-        gc.input("x", ("n", 2), dtype), gc.input("y", ("n", 2), dtype), reduction, pos_weight=pos_weight
+        gc.input("x", ("n", 2), dtype), gc.input("y", ("n", 2), dtype), reduction=reduction, pos_weight=pos_weight
     )
     runtime = "reference" if dtype == "float64" else "onnxruntime"  # whose Softplus is float32 only
     check(loss, reduced(expected, reduction), {"x": x, "y": y}, runtime)
@@ -91,7 +91,7 @@ def test_bce_with_logits_equals_its_definition(reduction: str, dtype: str, pos_w
 
 def test_the_gradient_of_bce_with_logits_is_sigmoid_minus_target() -> None:
     x, y = gc.input("x", ("n",)), gc.input("y", ("n",))
-    gradient = gc.simplify(gc.graph(gc.grad(nn.binary_cross_entropy_with_logits(x, y, "sum"), x)))
+    gradient = gc.simplify(gc.graph(gc.grad(nn.binary_cross_entropy_with_logits(x, y, reduction="sum"), x)))
     assert gradient.structurally_equal(gc.graph(gc.sigmoid(x) - y))
 
 
@@ -103,7 +103,7 @@ def test_bce_of_probabilities_clamps_logarithms_at_minus_100(reduction: str, dty
     with np.errstate(divide="ignore"):
         log_p, log_q = np.maximum(np.log(p.astype(float)), -100), np.maximum(np.log(1 - p.astype(float)), -100)
     yy = y.astype(float)
-    loss = nn.binary_cross_entropy(gc.input("p", ("n",), dtype), gc.input("y", ("n",), dtype), reduction)
+    loss = nn.binary_cross_entropy(gc.input("p", ("n",), dtype), gc.input("y", ("n",), dtype), reduction=reduction)
     check(loss, reduced(-(yy * log_p + (1 - yy) * log_q), reduction), {"p": p, "y": y})
 
 
@@ -112,7 +112,7 @@ def test_the_gradient_of_bce_is_finite_at_zero_and_one(dtype: str) -> None:
     p, y = gc.input("p", ("n",), dtype), gc.input("y", ("n",), dtype)
     values = np.array([0.0, 1.0, 0.0, 1.0, np.finfo(dtype).smallest_subnormal, np.finfo(dtype).tiny, 0.25], dtype)
     targets = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], dtype)
-    found = gc.evaluate(gc.grad(nn.binary_cross_entropy(p, y, "sum"), p), {"p": values, "y": targets})
+    found = gc.evaluate(gc.grad(nn.binary_cross_entropy(p, y, reduction="sum"), p), {"p": values, "y": targets})
     assert np.isfinite(found).all()
     assert found[-1] == -4
 

@@ -37,7 +37,7 @@ _OPTIONS: dict[str, Any] = {
     "ELU": lambda draw: {"alpha": draw.number(0.25, 2)},
     "CELU": lambda draw: {"alpha": draw.number(0.25, 2)},
     "GELU": lambda draw: {"approximate": draw.of("none", "tanh")},
-    "Softplus": lambda draw: {"beta": draw.number(0.25, 3)},
+    "Softplus": lambda draw: {"beta": draw.number(0.25, 3), "threshold": draw.of(20, draw.number(-1, 3))},
     "Hardsigmoid": lambda draw: {},
     "Hardswish": lambda draw: {},
     "Hardtanh": lambda draw: {"min_val": draw.number(-2, -0.25), "max_val": draw.number(0, 2)},
@@ -92,13 +92,13 @@ def _groups(draw: Drawn, name: str) -> Case:
     groups = draw.size(1, 3)
     axes: tuple[Any, ...] = draw.of(("t",), (4, "t"), (2, 2, "t"))
     options = {"num_groups": groups, "num_channels": groups * draw.size(1, 2)}
-    options |= {"eps": draw.of(1e-5, 0.1), "affine": draw.flag()}
+    options |= {"eps": draw.of(1e-5, 0.1), "affine": draw.flag(), "bias": draw.flag()}
     return Case(options, [Array(("n", options["num_channels"], *axes), _far)], {"t": (6, 8)}, rtol=3e-5)
 
 
 @layers(*(f"InstanceNorm{rank}d" for rank in (1, 2, 3)))
 def _instances(draw: Drawn, name: str) -> Case:
-    options = {"num_features": draw.size(1, 3), "eps": draw.of(1e-5, 0.1), "affine": draw.flag()}
+    options = {"num_features": draw.size(1, 3), "eps": draw.of(1e-5, 0.1), "affine": draw.flag(), "bias": draw.flag()}
     axes = ("n", options["num_features"], *(2,) * (rank_of(name) - 1), "t")
     return Case(options, [Array(axes, _far)], {"t": (6, 8)}, rtol=3e-5)
 
@@ -106,7 +106,7 @@ def _instances(draw: Drawn, name: str) -> Case:
 @layers(*(f"BatchNorm{rank}d" for rank in (1, 2, 3)))
 def _batches(draw: Drawn, name: str) -> Case:
     rank = rank_of(name)
-    options = {"num_features": draw.size(1, 3), "eps": draw.of(1e-5, 0.1), "affine": draw.flag()}
+    options = {"num_features": draw.size(1, 3), "eps": draw.of(1e-5, 0.1), "affine": draw.flag(), "bias": draw.flag()}
     options |= {"momentum": draw.of(0.1, 0.7, None), "track_running_stats": draw.flag()}
     further = () if rank == 1 and draw.flag() else (*(2,) * (rank - 1), "t")
     return Case(

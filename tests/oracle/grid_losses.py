@@ -61,6 +61,7 @@ def _binary(draw: Drawn, name: str) -> Case:
     if name == "SigmoidFocalLoss":
         options |= {"alpha": draw.of(-1.0, draw.number(0, 1)), "gamma": draw.of(0.0, 1.0, 2.0, 3.5)}
         return _case(options, Array(axes), wanted)
+    options["weight"] = _weights(draw, 3)
     if name == "BCEWithLogitsLoss":
         options["pos_weight"] = _weights(draw, 3)
     return _case(options, Array(axes, shares if name == "BCELoss" else normal), wanted)

@@ -27,14 +27,28 @@ __all__ = [
 ]
 
 
-def binary_cross_entropy(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Tensor:
     """`-(y log p + (1 - y) log(1 - p))` of probabilities `input` and `target`, of one shape and float dtype.
 
-    Logarithms are at least -100, as in PyTorch. :func:`binary_cross_entropy_with_logits` is more accurate.
-    Raises ShapeError, DTypeError.
+    Logarithms are at least -100, as in PyTorch. `weight`, which broadcasts to the input, multiplies the losses before
+    they are reduced. :func:`binary_cross_entropy_with_logits` is more accurate. Raises ShapeError, DTypeError.
     """
     p, y = alike("binary_cross_entropy", input, target)
-    return reduced("binary_cross_entropy", -(y * _clamped_log(p) + (1 - y) * _clamped_log(1 - p)), reduction)
+    loss = -(y * _clamped_log(p) + (1 - y) * _clamped_log(1 - p))
+    return reduced("binary_cross_entropy", _weighted("binary_cross_entropy", loss, weight), reduction)
+
+
+def _weighted(loss: str, values: Tensor, weight: Any) -> Tensor:
+    """The losses times a weight that broadcasts to them, or None."""
+    if weight is None:
+        return values
+    product = values * factor(weight, values)
+    if not may_equal(product.shape, values.shape):
+        raise ShapeError(
+            f"{loss}: the weight does not broadcast to {values.type}{location()}. Give it one element for each index of "
+            "the last axis, or for each loss."
+        )
+    return product
 
 
 def _clamped_log(p: Tensor) -> Tensor:
@@ -46,12 +60,12 @@ def _clamped_log(p: Tensor) -> Tensor:
 
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, reduction: str = "mean", pos_weight: Any = None
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Tensor:
     """The binary cross-entropy of `sigmoid(input)`, as `softplus(x) - x y`: without overflow for logits of any size.
 
     `input` and `target` have one shape and float dtype. `pos_weight`, which broadcasts to them, multiplies the loss of
-    positive targets. Raises ShapeError, DTypeError.
+    positive targets; `weight`, likewise, multiplies all losses before they are reduced. Raises ShapeError, DTypeError.
     """
     x, y = alike("binary_cross_entropy_with_logits", input, target)
     if pos_weight is None:
@@ -63,6 +77,7 @@ def binary_cross_entropy_with_logits(
                 f"binary_cross_entropy_with_logits: pos_weight does not broadcast to {x.type}{location()}. "
                 "Give it one element for each index of the last axis."
             )
+    loss = _weighted("binary_cross_entropy_with_logits", loss, weight)
     return reduced("binary_cross_entropy_with_logits", loss, reduction)
 
 
