@@ -1,6 +1,8 @@
 """graphc."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ class Xor(nn.Module):
     def __init__(self, hidden: int, **_: int) -> None:
         self.fc1, self.fc2 = nn.Linear(hidden), nn.Linear(1)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         return self.fc2(gc.tanh(self.fc1(x)))
 
 
@@ -25,7 +27,7 @@ class MLP(nn.Module):
         self.hidden = [nn.Linear(width, name=f"fc{i + 1}") for i in range(depth)]
         self.last = nn.Linear(10, name=f"fc{depth + 1}")
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         for layer in self.hidden:
             x = gc.relu(layer(x))
         return self.last(x)
@@ -37,7 +39,7 @@ class LeNet(nn.Module):
         self.pool = nn.MaxPool2d(2)
         self.fc1, self.fc2, self.fc3 = nn.Linear(120), nn.Linear(84), nn.Linear(10)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         x = self.pool(gc.relu(self.conv1(x)))
         x = self.pool(gc.relu(self.conv2(x)))
         return self.fc3(gc.relu(self.fc2(gc.relu(self.fc1(gc.flatten(x, 1))))))
@@ -51,7 +53,7 @@ class Block(nn.Module):
         if stride == 2:
             self.downsample = nn.Sequential(nn.Conv2d(outputs, 1, stride=2, bias=False), nn.BatchNorm2d())
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         inner = self.bn2(self.conv2(gc.relu(self.bn1(self.conv1(x)))))
         return gc.relu(inner + self.downsample(x))
 
@@ -64,7 +66,7 @@ class ResNet18(nn.Module):
         )
         self.fc = nn.Linear(10)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         x = gc.relu(self.bn1(self.conv1(x)))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
@@ -77,7 +79,7 @@ class CharLSTM(nn.Module):
         self.lstm = nn.LSTM(hidden, batch_first=True)
         self.head = nn.Linear(vocabulary)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         return self.head(self.lstm(self.embedding(x))[0])
 
 
@@ -87,10 +89,10 @@ class Layer(nn.Module):
         self.ln1, self.attn, self.proj = nn.LayerNorm(width), nn.Linear(3 * width), nn.Linear(width)
         self.ln2, self.fc1, self.fc2 = nn.LayerNorm(width), nn.Linear(4 * width), nn.Linear(width)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         q, k, v = gc.split(self.attn(self.ln1(x)), 3, -1)
         mixed = gc.op.Attention(q, k, v, is_causal=1, q_num_heads=self.heads, kv_num_heads=self.heads)
-        x = x + self.proj(mixed[0] if isinstance(mixed, tuple) else mixed)
+        x = x + self.proj(mixed)
         return x + self.fc2(gc.gelu(self.fc1(self.ln2(x))))
 
 
@@ -100,7 +102,7 @@ class GPT(nn.Module):
         self.blocks = nn.Sequential(*(Layer(width, heads) for _ in range(layers)))
         self.ln, self.head = nn.LayerNorm(width), nn.Linear(vocabulary, bias=False)
 
-    def forward(self, x: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor) -> Any:
         return self.head(self.ln(self.blocks(self.tokens(x) + self.positions.weight)))
 
 
@@ -108,7 +110,7 @@ class GCN(nn.Module):
     def __init__(self, inputs: int, hidden: int, **_: int) -> None:
         self.conv1, self.conv2 = nn.GCNConv(hidden, normalize=False), nn.GCNConv(16, normalize=False)
 
-    def forward(self, x: gc.Tensor, edge_index: gc.Tensor, edge_weight: gc.Tensor) -> gc.Tensor:
+    def forward(self, x: gc.Tensor, edge_index: gc.Tensor, edge_weight: gc.Tensor) -> Any:
         return self.conv2(gc.relu(self.conv1(x, edge_index, edge_weight)), edge_index, edge_weight)
 
 
@@ -146,13 +148,26 @@ def loss(workload: Workload) -> tuple[gc.Tensor, gc.Tensor]:
 OPTIMIZERS = {"sgd": gc.optim.SGD, "adam": gc.optim.Adam}
 
 
-def program(workload: Workload, *, threads: int) -> Callable[[dict[str, np.ndarray]], Any]:
-    """A step of training: takes a batch, returns the loss."""
-    trainer = gc.Trainer(
+def trainer(workload: Workload, threads: int) -> gc.Trainer:
+    """The training of a workload."""
+    return gc.Trainer(
         loss(workload)[1],
         optimizer=OPTIMIZERS[workload.optimizer](workload.learning_rate),
         state=workload.weights,
         device="cpu",
         options=gc.RuntimeOptions(threads=threads),
     )
-    return lambda batch: trainer.train_step(batch)["loss"]
+
+
+def program(workload: Workload, *, threads: int) -> Callable[[dict[str, np.ndarray]], Any]:
+    """A step of training: takes a batch, returns the loss."""
+    training = trainer(workload, threads)
+    return lambda batch: training.train_step(batch)["loss"]
+
+
+def artifact(workload: Workload) -> int:
+    """Bytes of the step's file; weights are fed to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "step.onnx")
+        gc.export_step(trainer(workload, 1), path)
+        return path.stat().st_size

@@ -35,7 +35,6 @@ class Worker:
         self._name = module
         self._module: ModuleType | None = None
         self._workload: Workload | None = None
-        self._arguments: dict[str, Any] = {}
         self._step: Callable[[Arrays], Any] | None = None
         self._batches: Iterator[Arrays] = iter(())
 
@@ -44,11 +43,10 @@ class Worker:
         self._step = None  # a further start frees the program before it
         self._workload = described(workload)
         self._batches = itertools.cycle(self._workload.batches)
-        self._arguments = {"threads": threads, **arguments}
         begin = time.perf_counter()
         self._module = importlib.import_module(self._name)
         imported = time.perf_counter()
-        self._step = self._module.program(self._workload, **self._arguments)
+        self._step = self._module.program(self._workload, threads=threads, **arguments)
         loss = float(self._step(next(self._batches)))
         return {"import": imported - begin, "build": time.perf_counter() - imported, "loss": loss}
 
@@ -73,9 +71,9 @@ class Worker:
         return {"bytes": int(peak.split()[1]) * 1024}
 
     def artifact(self) -> Answer:
-        """The size of what ships the training step, by the module's own `artifact(workload, **arguments)`."""
+        """The size of what ships the training step, by the module's own `artifact(workload)`, where it has one."""
         made = getattr(self._module, "artifact", None)
-        return {"bytes": None if made is None else int(made(self._workload, **self._arguments))}
+        return {"bytes": None if made is None else int(made(self._workload))}
 
     def _started(self) -> Callable[[Arrays], Any]:
         if self._step is None:
