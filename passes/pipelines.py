@@ -13,11 +13,14 @@ from __future__ import annotations
 import functools
 
 from graphc.ir.graph import Graph
+from passes.fission import split_scans
 from passes.fold_update import fold_update
 from passes.forms import to_inference
 from passes.fusion import fuse, fuse_forward, split_losses
 from passes.lowering.convolution import lower_convolutions
+from passes.lowering.recurrent import lower_recurrent
 from passes.manager import Pass, before_gradient
+from passes.merge_scans import merge_scans
 from passes.simplify import simplify
 from passes.verify import verify
 
@@ -36,13 +39,21 @@ def fuse_portable(graph: Graph) -> Graph:
 
 
 def train_on(device: str) -> list[Pass]:
-    """`train` for a device: "cpu" and "cuda" choose the form of the gradients of convolutions and pooling."""
+    """`train` for a device: "cpu" and "cuda" choose the form of the gradients of convolutions and pooling.
+
+    CUDA keeps recurrent layers fused: it has fast kernels for them, and starts each operator of a Scan anew.
+    """
     if device not in ("cpu", "cuda"):
         return train
     lowering = functools.partial(lower_convolutions, provider=device)
-    return [lowering if p is lower_convolutions else p for p in train]
+    chosen = [lowering if p is lower_convolutions else p for p in train]
+    return [p for p in chosen if p is not _recurrent_as_scans] if device == "cuda" else chosen
 
 
-train: list[Pass] = [before_gradient(fuse_forward), split_losses, lower_convolutions, simplify, fuse, fold_update]
+_recurrent_as_scans = before_gradient(lower_recurrent)
+train: list[Pass] = [
+    *(_recurrent_as_scans, before_gradient(fuse_forward), merge_scans, split_scans),
+    *(split_losses, lower_convolutions, simplify, fuse, fold_update),
+]
 inference: list[Pass] = [to_inference, simplify, fuse_portable]
 debug: list[Pass] = [check]

@@ -94,7 +94,8 @@ def _iteration(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -
     _refuse_optionals(node, taken)
     sequences = any(isinstance(t.type, SequenceType) for t in taken)  # whose cotangents a Scan cannot carry
     run = run_loop if sequences or (node.op == "Loop" and not _runs(node)) else run_scan
-    found = reverse(it, cotangents[:count], cotangents[count:], flags.__getitem__, before, run)
+
+    found = reverse(it, cotangents[:count], cotangents[count:], flags.__getitem__, before, run, saves=True)
     counters = [None] * len(it.counters)
     return [*counters, *found.first, *found.slices, *(found.captured.get(c) for c in it.captured)]
 
@@ -107,8 +108,11 @@ def _runs(loop: Node) -> bool:
 
 
 def _from_results(node: Node, it: Iteration, item: Tensor) -> Slices | None:
-    """The values of a state before each step, where the node stacks those after each step anyway."""
+    """The values of a state before each step, or of another tensor, where the node stacks what tells them anyway."""
     count = len(it.states)
+    for r, t in zip(it.results, node.outputs[count:], strict=True):
+        if r.item == item and r.axis == 0:
+            return Slices(item, t, 0, r.backward)
     for state in it.states:
         for position, result in enumerate(it.results):
             if state.item != item or result.item != state.following or result.axis != 0:
@@ -120,7 +124,7 @@ def _from_results(node: Node, it: Iteration, item: Tensor) -> Slices | None:
 
 
 def _stacked(node: Node, items: Sequence[Tensor]) -> list[Slices]:
-    """The values of states and counters before each step, which the same node with more results stacks."""
+    """The values of states and counters before each step, and of other tensors, by the same node with more results."""
     if not items:
         return []
     body: Graph = node.attrs["body"]

@@ -107,7 +107,12 @@ class _Cell(NamedTuple):
 
     def lstm(self, cell: Tensor, gates: Tensor, weights: Mapping[str, Tensor]) -> Sequence[Tensor]:
         """The hidden and the cell state. The gates are in the order input, output, forget, cell."""
-        peephole = weights.get("peephole")
+        peephole, hidden = weights.get("peephole"), cell.shape[-1]
+        if peephole is None and not self.coupled and isinstance(hidden, int):
+            sigmoids, g = F.split(gates, [3 * hidden, hidden], axis=-1)
+            entering, leaving, kept = F.split(self.activate(0, sigmoids), 3, axis=-1)
+            following = kept * cell + entering * self.activate(1, g)
+            return [leaving * self.activations[2](following), following]
         i, o, f, g = F.split(gates, 4, axis=-1)
         pi, po, pf = (None,) * 3 if peephole is None else F.split(peephole, 3, axis=-1)
 

@@ -1,13 +1,14 @@
 """The reverse sweep over the steps of Scan and Loop.
 
 A step computes the next states and the results from the states, slices and captured values. The gradient runs through
-the steps backwards: it carries the cotangents of the states, recomputes a step from its states and slices, pulls the
-cotangents back through it, emits those of the slices, and adds up those of captured values.
+the steps backwards: it carries the cotangents of the states, pulls them back through a step, emits those of the slices,
+and adds up those of captured values. What it reads of a step is saved on the way forward, where the forward pass can
+return more results, or computed again from the states before the step and the slices.
 
-Two things keep a step of the reverse sweep small. A captured matrix that a step multiplies by receives its gradient
-outside: the cotangents of the products are stacked, and one matrix product serves all steps. Where the other factor is
-a state or a slice, the products themselves are computed for all steps at once, too. (Appleyard, Kocisky and Blunsom,
-2016, "Optimizing Performance of Recurrent Neural Networks on GPUs".)
+Two things more keep a step of the reverse sweep small. A captured matrix that a step multiplies by receives its
+gradient outside: the cotangents of the products are stacked, and one matrix product serves all steps. Where the other
+factor is a state or a slice, the products themselves are computed for all steps at once, too. (Appleyard, Kocisky and
+Blunsom, 2016, "Optimizing Performance of Recurrent Neural Networks on GPUs".)
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Cotangents(NamedTuple):
 
 
 Before: TypeAlias = Callable[[Sequence[Tensor]], Sequence[Slices]]
-"""The values that some of the states and counters have before each step, stacked along their first axis."""
+"""The values of some states and counters before each step, perhaps of other tensors in it, stacked in front."""
 
 
 def reverse(
@@ -52,6 +53,8 @@ def reverse(
     wanted: Callable[[Tensor], bool],
     before: Before,
     run: Run,
+    *,
+    saves: bool = False,
 ) -> Cotangents:
     """The gradient of an iteration, by another one that goes through its steps backwards.
 
@@ -62,6 +65,7 @@ def reverse(
         wanted: whether the cotangent of an item (for a state: of its first value) or of a captured input is of use.
         before: gives the states before each step.
         run: builds the reverse iteration.
+        saves: whether `before` also gives what the steps compute, in terms of items and captured inputs.
 
     Raises:
         DifferentiationError: a step draws at random, or has operators without a gradient rule; a state that gradients
@@ -71,7 +75,7 @@ def reverse(
     step.pull([*last, *stacked])
     if not step.found:
         return Cotangents([None] * len(it.states), [None] * len(it.slices), {})
-    return _Sweep(step, before).run([*last, *stacked], run)
+    return _Sweep(step, before, saves).run([*last, *stacked], run)
 
 
 class _Product(NamedTuple):
@@ -146,6 +150,21 @@ class _Step:
             useful |= {s.item for s, lead in zip(self.it.states, leads, strict=False) if lead}
         return [_stackable(s) for s in self.it.states if s.item in useful]
 
+    def kept(self, expressions: Sequence[Tensor]) -> list[Tensor]:
+        """What `expressions` read of that which a step computes of states, as far as it is stackable."""
+        computed = varying(self.outputs, [s.item for s in self.it.states])
+        read = [t for node in topological(expressions) if node not in computed for t in node.inputs if t is not None]
+        inputs = [*self.it.items, *self.fixed, *(p.value for p in self.ahead)]
+        known = {d for t in inputs for d in _symbols(t)}
+        found = dict.fromkeys(t for t in [*read, *expressions] if t.node in computed and not t.node.is_leaf)
+        tensors = [t for t in found if isinstance(t.type, TensorType) and t.type.shape is not None]
+        return [t for t in tensors if _symbols(t) <= known]
+
+    def original(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Tensors in terms of the items and captured inputs of the iteration."""
+        written = {p.value: p.matrix @ p.factor if p.left else p.factor @ p.matrix for p in self.ahead}
+        return substitute(substitute(tensors, written), self.fixed)
+
     def pull(self, given: Sequence[Tensor | None]) -> None:
         """Find what arrives when those outputs that have a cotangent in `given` pass one on.
 
@@ -171,15 +190,18 @@ class _Sweep:
     `inputs` those of them that the reverse step reads.
     """
 
-    def __init__(self, step: _Step, before: Before) -> None:
+    def __init__(self, step: _Step, before: Before, saves: bool) -> None:
         self.step, self.before, it = step, before, step.it
         self.fixed = dict(zip(step.fixed, substitute(list(step.fixed.values()), it.captured), strict=True))
         self.products = [p for p in step.products if p.value in step.found]
         states = [s.item for s in it.states]
-        computed = [p.factor for p in self.products if p.factor not in states]
-        expressions = [*step.found.values(), *computed]
+        factors = [p.factor for p in self.products]
+        expressions = [*step.found.values(), *factors]
+        refuse_random(topological(expressions))
+        kept = {t: formal(step.names.unique("saved"), t.type) for t in (step.kept(expressions) if saves else ())}
+        computed = [t for t in factors if t not in states and t not in kept]
+        expressions = substitute([*step.found.values(), *computed], kept)
         nodes = set(topological(expressions))
-        refuse_random(nodes)
         _refuse_reading([s for s in it.states if s.item.node in nodes])
         of_states = [p for p in self.products if p.factor in states and p.value.node in nodes]
         ready = {p.value: formal(step.names.unique("product"), p.value.type) for p in of_states}
@@ -189,7 +211,11 @@ class _Sweep:
 
         read = set(leaves(expressions))
         needed = read | {p.factor for p in self.products}
-        self.sources = {s.item: s for s in (*before([t for t in (*it.counters, *states) if t in needed]), *it.slices)}
+        originals = dict(zip(step.original(list(kept)), kept.items(), strict=True))
+        known = before([*(t for t in (*it.counters, *states) if t in needed), *originals])
+        self.sources = {s.item: s for s in (*known, *it.slices)}
+        for original, (t, item) in originals.items():
+            self.sources[item] = self.sources[t] = self.sources[original]._replace(item=item)
         for p in (*step.ahead, *(p._replace(value=ready[p.value]) for p in of_states)):
             source = self.sources[p.factor]
             whole = p.of_all_steps(source.whole, self.fixed[p.matrix])
@@ -258,6 +284,12 @@ class _Sweep:
         reached = {c: g for c, g in zip(step.captured, pulled, strict=True) if g is not None}
         captured = dict(zip(reached, substitute(list(reached.values()), known), strict=True))
         return Cotangents([arrived.get(s.item) for s in it.states], [arrived.get(s.item) for s in it.slices], captured)
+
+
+def _symbols(t: Tensor) -> set[object]:
+    """The symbols in the shape of a tensor."""
+    shape = t.type.shape if isinstance(t.type, TensorType) else None
+    return {symbol for d in shape or () if not isinstance(d, int) for symbol in d.free_symbols}
 
 
 def _refuse_reading(states: Iterable[State]) -> None:
