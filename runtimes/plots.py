@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from graphc.errors import UnavailableError
 from graphc.ir.origin import location
@@ -45,13 +45,18 @@ def require_matplotlib(user: str) -> None:
 
 @contextlib.contextmanager
 def figure(
-    path: str | os.PathLike[str], rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None
+    path: str | os.PathLike[str],
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    size: tuple[float, float] | None = None,
+    projection: Literal["3d", "polar"] | None = None,
 ) -> Iterator[Any]:
     """A block that draws a figure, written to `path` at its end: PNG, SVG or PDF by the ending.
 
     The block gets matplotlib's `Axes`; with several `rows` or `columns` an array of them, of shape (rows, columns)
-    without those that are 1. `size` is in inches: (4.5 * columns, 3.2 * rows) by default. No display is needed, and
-    the same drawing is the same file.
+    without those that are 1. `size` is in inches: (4.5 * columns, 3.2 * rows) by default. A `projection` makes all axes
+    three-dimensional, or polar. No display is needed, and the same drawing is the same file.
 
     Raises UnavailableError where matplotlib is not installed (`pip install "graphc[plot]"`), ExportError when the file
     cannot be written.
@@ -64,6 +69,6 @@ def figure(
     form = Path(path).suffix[1:].lower() or "png"
     with mpl.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
         drawn = Figure(figsize=size or (4.5 * columns, 3.2 * rows), layout="constrained")
-        yield drawn.subplots(rows, columns)
+        yield drawn.subplots(rows, columns, subplot_kw={"projection": projection})
         with Replacing(path) as fresh:
             drawn.savefig(fresh, format=form, metadata={"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(form))

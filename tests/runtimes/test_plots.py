@@ -26,6 +26,11 @@ def test_the_same_drawing_is_the_same_file(tmp_path, ending) -> None:
     assert first.stat().st_size > 1000
 
 
+def test_axes_can_be_three_dimensional(tmp_path) -> None:
+    with gc.plots.figure(tmp_path / "surface.png", columns=2, projection="3d") as panels:
+        assert [axes.name for axes in panels] == ["3d", "3d"]
+
+
 def test_the_style_of_other_plots_is_left_alone(tmp_path) -> None:
     import matplotlib as mpl
 
