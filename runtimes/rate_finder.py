@@ -29,7 +29,8 @@ _DIVERGED = 4.0  # times the least loss so far
 class RateSearch:
     """What :func:`find_learning_rate` saw: the learning rate of each update, its loss, and the loss smoothed.
 
-    `suggestion` is the rate at which the smoothed loss fell fastest over the logarithm of the rate.
+    `suggestion` is the rate at which the smoothed loss fell fastest over the logarithm of the rate, between the first
+    tenth, where the average is one of few losses, and its least value: after that, a fall is one from a peak.
     """
 
     rates: tuple[float, ...]
@@ -38,9 +39,11 @@ class RateSearch:
 
     @property
     def suggestion(self) -> float:
-        """The rate at which the smoothed loss fell fastest."""
+        """The rate at which the smoothed loss fell fastest, on its way to its least value."""
         slopes = np.gradient(np.array(self.smoothed), np.log(np.array(self.rates)))
-        return self.rates[int(np.argmin(slopes))]
+        first = len(slopes) // 10
+        last = max(first, int(np.argmin(self.smoothed)))
+        return self.rates[first + int(np.argmin(slopes[first : last + 1]))]
 
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Draw the losses over the rates as PNG, SVG or PDF, as the path ends.

@@ -5,6 +5,7 @@ import pytest
 from driving import PROBLEM, same_state
 
 import graphc as gc
+from runtimes.rate_finder import RateSearch
 
 DATA = PROBLEM.data
 
@@ -32,6 +33,15 @@ def test_the_suggestion_trains_well_and_the_highest_rate_does_not() -> None:
     assert 1e-3 < found.suggestion < 10.0
     tried = PROBLEM.trainer(optimizer=gc.optim.SGD(found.suggestion))
     assert tried.fit(DATA, epochs=20, verbose=False)["loss"][-1] < 0.5 * found.losses[0]
+
+
+def test_neither_a_noisy_start_nor_a_fall_from_a_peak_is_suggested() -> None:
+    rates = tuple(np.geomspace(1e-4, 10, 51))
+    losses = [9.0, 5.0, *[2.0] * 18, 1.8, 1.5, 1.0, 0.8, 0.7, *[0.65] * 14, 6.0, 9.0, *[1.0] * 10]
+    search = RateSearch(rates, tuple(losses), tuple(losses))
+    assert search.suggestion in rates[21:23]
+    rising = tuple(np.linspace(1, 2, 51))
+    assert RateSearch(rates, rising, rising).suggestion == rates[5]
 
 
 def test_rates_grow_geometrically_from_update_to_update() -> None:
