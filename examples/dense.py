@@ -21,6 +21,9 @@ from graphc import nn
 class Dense(nn.Module):
     """`x @ weight.T + bias`: (batch, inputs) to (batch, units)."""
 
+    weight: gc.Tensor
+    bias: gc.Tensor
+
     def __init__(self, units: int, name: str | None = None) -> None:
         super().__init__(name=name)
         self.units = units
