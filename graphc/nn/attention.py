@@ -25,7 +25,13 @@ __all__ = ["MultiheadAttention", "causal_mask", "scaled_dot_product_attention"]
 
 
 def scaled_dot_product_attention(
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
 ) -> Tensor:
     """`softmax(q kᵀ / sqrt(d) + mask) v` over the last two axes (Vaswani et al. 2017).
 
@@ -37,6 +43,7 @@ def scaled_dot_product_attention(
             that name (and not in its MultiheadAttention); floating point: added to the scores.
         dropout_p: the rate of dropout on the weights.
         is_causal: whether query i attends to keys up to i only; together with `attn_mask`, both hold.
+        scale: the factor of the scores instead of 1 / sqrt(d).
 
     Returns:
         (…, queries, dv).
@@ -44,15 +51,25 @@ def scaled_dot_product_attention(
     Raises:
         ShapeError, DTypeError: the arguments do not fit.
     """
-    return _attend(query, key, value, attn_mask, dropout_p, is_causal)[0]
+    return _attend(query, key, value, attn_mask, dropout_p, is_causal, scale)[0]
 
 
-def _attend(query: Any, key: Any, value: Any, mask: Any, dropout_p: float, is_causal: bool) -> tuple[Tensor, Tensor]:
+def _attend(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any,
+    dropout_p: float,
+    is_causal: bool,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor]:
     """The attended values, and the weights."""
     q, k, v = F.as_tensor(query), F.as_tensor(key), F.as_tensor(value)
-    if not isinstance(q.shape[-1], int):
-        raise ShapeError(f"attention: the query is {q.type}; expected a static size of its last axis{location()}")
-    scores = (q @ k.mT) * (1 / math.sqrt(q.shape[-1]))
+    if scale is None:
+        if not isinstance(q.shape[-1], int):
+            raise ShapeError(f"attention: the query is {q.type}; expected a static size of its last axis{location()}")
+        scale = 1 / math.sqrt(q.shape[-1])
+    scores = (q @ k.mT) * scale
     if mask is not None:
         scores = scores + _additive(F.as_tensor(mask), q)
     if is_causal:
@@ -97,6 +114,9 @@ class MultiheadAttention(Module):
         num_heads: how many heads; divides embed_dim.
         dropout: the rate of dropout on the attention weights.
         bias: whether the projections have biases.
+        add_bias_kv: whether there is one more key and value for all samples, learned: `bias_k` and `bias_v` (1, 1,
+            embed_dim).
+        add_zero_attn: whether there is one more key and value, all zeros.
         kdim: the size of keys; embed_dim when None.
         vdim: the size of values; embed_dim when None.
         batch_first: whether inputs and output are (batch, steps, features), not (steps, batch, features).
@@ -116,6 +136,8 @@ class MultiheadAttention(Module):
     q_proj_weight: Tensor
     k_proj_weight: Tensor
     v_proj_weight: Tensor
+    bias_k: Tensor
+    bias_v: Tensor
 
     def __init__(
         self,
@@ -123,6 +145,8 @@ class MultiheadAttention(Module):
         num_heads: int,
         dropout: float = 0.0,
         bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
         *,
         kdim: int | None = None,
         vdim: int | None = None,
@@ -157,6 +181,10 @@ class MultiheadAttention(Module):
         self.bias = bias
         if bias:
             self.parameter("in_proj_bias", (3 * embed_dim,), init.Zeros(), dtype=self.dtype)
+        self.add_bias_kv, self.add_zero_attn = add_bias_kv, add_zero_attn
+        if add_bias_kv:
+            for which in ("bias_k", "bias_v"):
+                self.parameter(which, (1, 1, embed_dim), init.XavierNormal(), dtype=self.dtype)
         self.out_proj = Linear(
             *(embed_dim, embed_dim),
             bias=bias,
@@ -171,33 +199,57 @@ class MultiheadAttention(Module):
         key: Any = None,
         value: Any = None,
         key_padding_mask: Any = None,
+        need_weights: bool = True,
         attn_mask: Any = None,
+        average_attn_weights: bool = True,
         is_causal: bool = False,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """`(output, weights)`: the attended values like `query`, and the weights averaged over the heads.
 
-        Weights that nobody uses are not computed. Bool masks mean what they mean in PyTorch's class: True where *not*
-        to attend.
+        Weights (batch, queries, keys) that nobody uses are not computed, whatever `need_weights` says. Bool masks mean
+        what they mean in PyTorch's class: True where *not* to attend.
 
         Args:
             query: (queries, batch, embed_dim), or (batch, queries, embed_dim) with `batch_first`.
             key: (keys, batch, kdim) likewise; `query` when None.
             value: (keys, batch, vdim) likewise; `key` when None.
             key_padding_mask: (batch, keys), bool or added to the scores: keys that do not count.
+            need_weights: whether to return the weights; else None.
             attn_mask: (queries, keys) or (batch * heads, queries, keys), bool or added to the scores.
+            average_attn_weights: whether to average the weights; else they are (batch, heads, queries, keys).
             is_causal: whether query i attends to keys up to i only.
         """
         q = self._checked("query", query, self.embed_dim)
         k = q if key is None else self._checked("key", key, self.kdim)
         v = (k if key is not None else q) if value is None else self._checked("value", value, self.vdim)
-        q, k, v = (self._heads(t) for t in self._projected(q, k, v))
+        q, k, v = self._projected(q, k, v)
+        q, k, v = (self._heads(t) for t in (q, k, v))
         if self.rotary is not None:
             q, k = _rotated(q, self.rotary), _rotated(k, self.rotary)
         mask = self._mask(q, key_padding_mask, attn_mask)
+        if is_causal and (self.add_bias_kv or self.add_zero_attn):
+            causal = _additive(causal_mask(q, k), q)
+            mask, is_causal = causal if mask is None else mask + causal, False
+        k, v, mask = self._further(k, v, mask)
         attended, weights = _attend(q, k, v, mask, self.dropout, is_causal)
         joined = F.transpose(attended, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
         output = self.out_proj(F.reshape(joined, (*joined.shape[:2], self.embed_dim)))
-        return output, F.mean(weights, 1)
+        if not need_weights:
+            return output, None
+        return output, F.mean(weights, 1) if average_attn_weights else weights
+
+    def _further(self, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Keys and values (batch, heads, keys, features) with those that are added to all samples, which all see."""
+        added = []
+        if self.add_bias_kv:
+            shape = (1, self.num_heads, 1, self.embed_dim // self.num_heads)
+            added.append([F.reshape(t, shape) for t in (self.bias_k, self.bias_v)])
+        if self.add_zero_attn:
+            added.append([constant(np.zeros((1, 1, 1, 1)), k.dtype)] * 2)
+        for more in added:
+            k, v = (F.concat([t, m + F.zeros_like(t[:, :, :1])], 2) for t, m in zip((k, v), more, strict=True))
+            mask = None if mask is None else F.concat([mask, F.zeros_like(mask[..., :1])], -1)
+        return k, v, mask
 
     def _checked(self, what: str, given: Any, size: int) -> Tensor:
         t = typed(self._title(), given, self.dtype, what)
@@ -240,7 +292,8 @@ class MultiheadAttention(Module):
 
     def extra_repr(self) -> str:
         """The sizes, and the options that are not the defaults."""
-        options = {"dropout": 0.0, "bias": True, "batch_first": False, "rotary": None}
+        options: dict[str, object] = {"dropout": 0.0, "bias": True, "add_bias_kv": False, "add_zero_attn": False}
+        options |= {"batch_first": False, "rotary": None}
         changed = {name: getattr(self, name) for name, default in options.items() if getattr(self, name) != default}
         return ", ".join([f"{self.embed_dim}, {self.num_heads}", *(f"{n}={v}" for n, v in changed.items())])
 

@@ -303,7 +303,7 @@ class _Convolution(Module):
             self.parameter("bias", (self.out_channels,), bias_init, dtype=self.dtype)
         self._built = True
 
-    def build(self, x: Any) -> None:
+    def build(self, x: Any, output_size: object = None) -> None:
         """Make the parameters for the channels of `x`."""
         channels = self._checked(x).shape[1]
         if not isinstance(channels, int):
@@ -380,17 +380,8 @@ class _Conv(_Convolution):
             pads = _pads(self._title(), padding, self.weight, {"strides": self.stride, "dilations": self.dilation})
             widths = [(0, 0), (0, 0), *zip(pads[: self.rank], pads[self.rank :], strict=True)]
             x, padding = F.pad(x, widths, mode=PADDING_MODES[self.padding_mode]), 0
-        return _conv(
-            self._title(),
-            self.rank,
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            padding,
-            self.dilation,
-            self.groups,
-        )
+        options = (self.stride, padding, self.dilation, self.groups)
+        return _conv(self._title(), self.rank, x, self.weight, self.bias, *options)
 
 
 class Conv1d(_Conv):
@@ -443,20 +434,34 @@ class _ConvTranspose(_Convolution):
         self.padding = per_axis(title, "padding", padding, self.rank, least=0)
         self.output_padding = per_axis(title, "output_padding", output_padding, self.rank, least=0)
 
-    def forward(self, x: Any) -> Tensor:
-        """The result, with out_channels in axis 1."""
-        return _conv_transpose(
-            self._title(),
-            self.rank,
-            self._checked(x),
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
+    def forward(self, given: Any, output_size: Sequence[int] | None = None) -> Tensor:
+        """The result, with out_channels in axis 1.
+
+        `output_size`, the last axes or the whole shape, chooses output_padding; the input needs known sizes then.
+        Raises ShapeError for a size that the result cannot have.
+        """
+        x = self._checked(given)
+        added = self.output_padding if output_size is None else self._added(x, output_size)
+        options = (self.stride, self.padding, added, self.groups, self.dilation)
+        return _conv_transpose(self._title(), self.rank, x, self.weight, self.bias, *options)
+
+    def _added(self, x: Tensor, output_size: Sequence[int]) -> tuple[int, ...]:
+        """The output_padding that makes the result as large as `output_size` says."""
+        wanted = tuple(output_size)[-self.rank :]
+        if len(output_size) not in (self.rank, self.rank + 2) or not all(isinstance(n, int) for n in x.shape[2:]):
+            raise ShapeError(
+                f"{self._title()}: output_size is {list(output_size)} for an input {x.type}; expected {self.rank} "
+                f"sizes, and known ones of the input{location()}"
+            )
+        axes = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, self.dilation, strict=True)
+        least = [(int(str(n)) - 1) * s - 2 * p + d * (k - 1) + 1 for n, k, s, p, d in axes]
+        most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
+        if not all(a <= n <= b for a, n, b in zip(least, wanted, most, strict=True)):
+            raise ShapeError(
+                f"{self._title()}: output_size is {list(wanted)}; expected sizes from {least} to {most} for the input "
+                f"{x.type}{location()}"
+            )
+        return tuple(n - a for n, a in zip(wanted, least, strict=True))
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -469,8 +474,9 @@ class ConvTranspose2d(_ConvTranspose):
     """The transposed convolution of (N, C, H, W): the gradient of a :class:`Conv2d`, which enlarges.
 
     Sizes and options are those of `Conv2d`, but for padding, which is taken off both sides of the result, and
-    output_padding, which is added to its end. `weight` has the shape (in_channels, out_channels / groups,
-    *kernel_size). Raises as `Conv2d`.
+    output_padding, which is added to its end; a call may state the size of the result instead, `layer(x,
+    output_size=(28, 28))`. `weight` has the shape (in_channels, out_channels / groups, *kernel_size). Raises as
+    `Conv2d`.
     """
 
     rank = 2

@@ -81,6 +81,7 @@ from graphc.nn.pooling import (
     max_pool3d,
 )
 from graphc.nn.resampling import interpolate, pixel_shuffle, pixel_unshuffle
+from graphc.nn.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -135,6 +136,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "mish",
     "mse_loss",
     "multi_margin_loss",

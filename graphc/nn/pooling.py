@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -83,16 +84,30 @@ class _MaxPool(_Pool):
         stride: Sizes | None = None,
         padding: Sizes = 0,
         dilation: Sizes = 1,
+        return_indices: bool = False,
         ceil_mode: bool = False,
         *,
         name: str | None = None,
     ) -> None:
         super().__init__(kernel_size, stride, padding, ceil_mode, name)
         self.dilation = per_axis(type(self).__name__, "dilation", dilation, self.rank)
+        self.return_indices = return_indices
 
-    def forward(self, x: Any) -> Tensor:
-        """The maxima."""
+    def forward(self, x: Any) -> Tensor | tuple[Tensor, Tensor]:
+        """The maxima; with `return_indices`, also where they are."""
+        maxima = self._maxima(x)
+        return (maxima, _places(maxima)) if self.return_indices else maxima
+
+    def _maxima(self, x: Any) -> Tensor:
         return self._pooled("MaxPool", x, dilations=self.dilation)
+
+
+def _places(maxima: Tensor) -> Tensor:
+    """Where the maxima of a MaxPool are in their channel, row by row; ONNX counts through all samples and channels."""
+    (x,) = maxima.node.inputs
+    assert x is not None
+    area = F.prod(F.shape_tensor(x.shape[2:], [x]))
+    return F.remainder(maxima.node.out(1), area)
 
 
 class MaxPool1d(_MaxPool):
@@ -109,6 +124,7 @@ class MaxPool2d(_MaxPool):
         stride: the step between windows; kernel_size when None.
         padding: what is added on both sides, at most half of kernel_size.
         dilation: the step between the elements of a window.
+        return_indices: whether to return also where the maxima are: int64, counted row by row in each channel.
         ceil_mode: whether a window may reach beyond the end.
         name: see :mod:`graphc.nn.module`.
 
@@ -151,7 +167,42 @@ class AvgPool1d(_AvgPool):
     rank = 1
 
 
-class AvgPool2d(_AvgPool):
+class _DividedPool(_AvgPool):
+    def __init__(
+        self,
+        kernel_size: Sizes,
+        stride: Sizes | None = None,
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad, name=name)
+        if divisor_override is not None:
+            (divisor_override,) = per_axis(type(self).__name__, "divisor_override", divisor_override, 1)
+        self.divisor_override = divisor_override
+
+    def forward(self, x: Any) -> Tensor:
+        """The means, or the sums divided by `divisor_override`."""
+        means = super().forward(x)
+        if self.divisor_override is None:
+            return means
+        x = F.as_tensor(x)
+        if self.ceil_mode:  # zeros beyond the end, so that each window has all its elements
+            x = F.pad(x, [(0, 0), (0, 0), *((0, s - 1) for s in self.stride)])
+        # in between, since onnxruntime joins the two paddings, and then refuses more than the kernel
+        x = x * (math.prod(self.kernel_size) / self.divisor_override)
+        attrs = {"kernel_shape": self.kernel_size, "strides": self.stride, "pads": self.padding * 2}
+        full = apply("AveragePool", (x,), without_defaults({**attrs, "count_include_pad": 1})).out()
+        if full.shape != means.shape:  # a window that begins beyond the end is no window
+            starts, axes = [0] * self.rank, list(range(2, 2 + self.rank))
+            full = apply("Slice", (full, constant(starts), F.shape_of(means)[2:], constant(axes))).out()
+        return full
+
+
+class AvgPool2d(_DividedPool):
     """The mean of each window of (N, C, H, W) (ONNX AveragePool).
 
     Args:
@@ -160,6 +211,7 @@ class AvgPool2d(_AvgPool):
         padding: zeros added on both sides, at most half of kernel_size.
         ceil_mode: whether a window may reach beyond the end.
         count_include_pad: whether the zeros of the padding count.
+        divisor_override: what to divide the sums by instead of the number of elements.
         name: see :mod:`graphc.nn.module`.
 
     Raises:
@@ -170,7 +222,7 @@ class AvgPool2d(_AvgPool):
     rank = 2
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_DividedPool):
     """The mean of each window of (N, C, D, H, W); see :class:`AvgPool2d`."""
 
     rank = 3
@@ -192,7 +244,7 @@ class _AdaptivePool(Module):
         per_axis(type(self).__name__, "output_size", [1 if n is None else n for n in sizes], self.rank)
         self.output_size: tuple[int | None, ...] = sizes
 
-    def forward(self, given: Any) -> Tensor:
+    def _pooled(self, given: Any) -> Tensor:
         """The pooled images. Raises ShapeError where an axis that is to have more than one element is symbolic."""
         x = F.as_tensor(given)
         check_image(self._title(), x, self.rank)
@@ -220,7 +272,7 @@ class _AdaptivePool(Module):
         reduce = F.mean if self.pool == "AveragePool" else F.max
         if n == 1:
             return reduce(x, axis, keepdims=True)
-        bounds = [(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+        bounds = _bounds(size, n)
         if self.pool == "AveragePool":
             shares = np.zeros((size, n))
             for i, (start, stop) in enumerate(bounds):
@@ -235,13 +287,25 @@ class _AdaptivePool(Module):
         return f"output_size={self.output_size}"
 
 
-class AdaptiveAvgPool1d(_AdaptivePool):
+def _bounds(size: int, n: int) -> list[tuple[int, int]]:
+    return [(i * size // n, -(-(i + 1) * size // n)) for i in range(n)]
+
+
+class _AdaptiveAvgPool(_AdaptivePool):
+    pool = "AveragePool"
+
+    def forward(self, x: Any) -> Tensor:
+        """The means."""
+        return self._pooled(x)
+
+
+class AdaptiveAvgPool1d(_AdaptiveAvgPool):
     """The means of `output_size` windows of (N, C, L); see :class:`AdaptiveAvgPool2d`."""
 
-    rank, pool = 1, "AveragePool"
+    rank = 1
 
 
-class AdaptiveAvgPool2d(_AdaptivePool):
+class AdaptiveAvgPool2d(_AdaptiveAvgPool):
     """The means of windows of (N, C, H, W) such that the result has the size `output_size`.
 
     `output_size` is one number, or one for each axis, None for that of the input. All ones is ONNX GlobalAveragePool,
@@ -249,31 +313,68 @@ class AdaptiveAvgPool2d(_AdaptivePool):
     matrices. Raises ShapeError.
     """
 
-    rank, pool = 2, "AveragePool"
+    rank = 2
 
 
-class AdaptiveAvgPool3d(_AdaptivePool):
+class AdaptiveAvgPool3d(_AdaptiveAvgPool):
     """The means of windows of (N, C, D, H, W); see :class:`AdaptiveAvgPool2d`."""
 
-    rank, pool = 3, "AveragePool"
+    rank = 3
 
 
-class AdaptiveMaxPool1d(_AdaptivePool):
-    """The maxima of `output_size` windows of (N, C, L); see :class:`AdaptiveAvgPool2d`."""
+class _AdaptiveMaxPool(_AdaptivePool):
+    pool = "MaxPool"
 
-    rank, pool = 1, "MaxPool"
+    def __init__(
+        self,
+        output_size: int | Sequence[int | None] | None,
+        return_indices: bool = False,
+        *,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(output_size, name=name)
+        self.return_indices = return_indices
+
+    def forward(self, given: Any) -> Tensor | tuple[Tensor, Tensor]:
+        """The maxima; with `return_indices`, also where they are. Raises ShapeError as the mean's."""
+        maxima = self._pooled(given)
+        return (maxima, self._indices(F.as_tensor(given))) if self.return_indices else maxima
+
+    def _indices(self, x: Tensor) -> Tensor:
+        """Where the maxima are in their channel: those of one axis after the other."""
+        spatial = F.shape_tensor(x.shape[2:], [x])
+        places = F.reshape(F.arange(F.prod(spatial)), spatial) + F.zeros_like(x, "int64")
+        for axis, n in enumerate(self.output_size, 2):
+            size = x.shape[axis]
+            bounds = [(None, None)] if n == 1 else _bounds(int(str(size)), int(str(size if n is None else n)))
+            found = []
+            for bound in bounds:
+                window = (*(slice(None),) * axis, slice(*bound))
+                best = F.argmax(x[window], axis, keepdims=True)
+                found.append([F.take_along_axis(t[window], best, axis) for t in (x, places)])
+            x, places = (F.concat(list(parts), axis) for parts in zip(*found, strict=True))
+        return places
 
 
-class AdaptiveMaxPool2d(_AdaptivePool):
-    """The maxima of windows of (N, C, H, W) such that the result has the size `output_size`; see the mean's."""
+class AdaptiveMaxPool1d(_AdaptiveMaxPool):
+    """The maxima of `output_size` windows of (N, C, L); see :class:`AdaptiveMaxPool2d`."""
 
-    rank, pool = 2, "MaxPool"
+    rank = 1
 
 
-class AdaptiveMaxPool3d(_AdaptivePool):
-    """The maxima of windows of (N, C, D, H, W); see :class:`AdaptiveAvgPool2d`."""
+class AdaptiveMaxPool2d(_AdaptiveMaxPool):
+    """The maxima of windows of (N, C, H, W) such that the result has the size `output_size`; see the mean's.
 
-    rank, pool = 3, "MaxPool"
+    With `return_indices`, the result is also where the maxima are: int64, counted row by row in each channel.
+    """
+
+    rank = 2
+
+
+class AdaptiveMaxPool3d(_AdaptiveMaxPool):
+    """The maxima of windows of (N, C, D, H, W); see :class:`AdaptiveMaxPool2d`."""
+
+    rank = 3
 
 
 # --- functions ----------------------------------------------------------------------------------------------------
@@ -288,7 +389,7 @@ def max_pool1d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The maximum of each window of (N, C, L); see :class:`MaxPool1d`."""
-    return MaxPool1d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+    return MaxPool1d(kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)._maxima(x)
 
 
 def max_pool2d(
@@ -300,7 +401,7 @@ def max_pool2d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The maximum of each window of (N, C, H, W); see :class:`MaxPool2d`."""
-    return MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+    return MaxPool2d(kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)._maxima(x)
 
 
 def max_pool3d(
@@ -312,7 +413,7 @@ def max_pool3d(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The maximum of each window of (N, C, D, H, W); see :class:`MaxPool3d`."""
-    return MaxPool3d(kernel_size, stride, padding, dilation, ceil_mode).forward(x)
+    return MaxPool3d(kernel_size, stride, padding, dilation, ceil_mode=ceil_mode)._maxima(x)
 
 
 def avg_pool1d(
@@ -334,9 +435,10 @@ def avg_pool2d(
     padding: Sizes = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window of (N, C, H, W); see :class:`AvgPool2d`."""
-    return AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad).forward(x)
+    return AvgPool2d(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).forward(x)
 
 
 def avg_pool3d(
@@ -346,36 +448,37 @@ def avg_pool3d(
     padding: Sizes = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window of (N, C, D, H, W); see :class:`AvgPool3d`."""
-    return AvgPool3d(kernel_size, stride, padding, ceil_mode, count_include_pad).forward(x)
+    return AvgPool3d(kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).forward(x)
 
 
 def adaptive_avg_pool1d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The means of windows of (N, C, L); see :class:`AdaptiveAvgPool1d`."""
-    return AdaptiveAvgPool1d(output_size).forward(x)
+    return AdaptiveAvgPool1d(output_size)._pooled(x)
 
 
 def adaptive_avg_pool2d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The means of windows of (N, C, H, W); see :class:`AdaptiveAvgPool2d`."""
-    return AdaptiveAvgPool2d(output_size).forward(x)
+    return AdaptiveAvgPool2d(output_size)._pooled(x)
 
 
 def adaptive_avg_pool3d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The means of windows of (N, C, D, H, W); see :class:`AdaptiveAvgPool3d`."""
-    return AdaptiveAvgPool3d(output_size).forward(x)
+    return AdaptiveAvgPool3d(output_size)._pooled(x)
 
 
 def adaptive_max_pool1d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The maxima of windows of (N, C, L); see :class:`AdaptiveMaxPool1d`."""
-    return AdaptiveMaxPool1d(output_size).forward(x)
+    return AdaptiveMaxPool1d(output_size)._pooled(x)
 
 
 def adaptive_max_pool2d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The maxima of windows of (N, C, H, W); see :class:`AdaptiveMaxPool2d`."""
-    return AdaptiveMaxPool2d(output_size).forward(x)
+    return AdaptiveMaxPool2d(output_size)._pooled(x)
 
 
 def adaptive_max_pool3d(x: Any, output_size: int | Sequence[int | None] | None) -> Tensor:
     """The maxima of windows of (N, C, D, H, W); see :class:`AdaptiveMaxPool3d`."""
-    return AdaptiveMaxPool3d(output_size).forward(x)
+    return AdaptiveMaxPool3d(output_size)._pooled(x)

@@ -19,6 +19,7 @@ __all__ = ["PixelShuffle", "PixelUnshuffle", "Upsample", "interpolate", "pixel_s
 
 _MODES = {
     "nearest": ("nearest", (1, 2, 3)),
+    "nearest-exact": ("nearest", (1, 2, 3)),
     "linear": ("linear", (1,)),
     "bilinear": ("linear", (2,)),
     "trilinear": ("linear", (3,)),
@@ -36,8 +37,9 @@ def interpolate(
 ) -> Tensor:
     """`x` (N, C, ...) resampled to `size`, or by `scale_factor`: one number, or one for each axis (ONNX Resize).
 
-    `mode` is "nearest", "linear", "bilinear", "trilinear" or "bicubic", by the number of axes. `align_corners` says
-    whether the corner pixels' centres stay where they are, rather than the corners of the image; not for "nearest".
+    `mode` is "nearest", "nearest-exact" (by the centres of pixels, rather than their corners), "linear", "bilinear",
+    "trilinear" or "bicubic", by the number of axes. `align_corners` says whether the corner pixels' centres stay where
+    they are, rather than the corners of the image; not for the nearest modes.
     Raises OperatorError for options that do not fit together, ShapeError for a rank that the mode is not for.
     """
     x = F.as_tensor(x)
@@ -52,8 +54,8 @@ def interpolate(
         raise OperatorError(
             f"interpolate: size is {size!r} and scale_factor is {scale_factor!r}; expected one of them{location()}"
         )
-    if mode == "nearest" and align_corners is not None:
-        raise OperatorError(f"interpolate: align_corners is {align_corners}; 'nearest' has no such option{location()}")
+    if kind == "nearest" and align_corners is not None:
+        raise OperatorError(f"interpolate: align_corners is {align_corners}; {mode!r} has no such option{location()}")
     given = scale_factor if size is None else size
     each: list[Any] = list(given) if isinstance(given, (tuple, list)) else [given] * rank
     if len(each) != rank or not all(isinstance(v, (int, float)) and v > 0 for v in each):
@@ -62,6 +64,8 @@ def interpolate(
     attrs: dict[str, Any] = {"mode": kind}
     if mode == "nearest":
         attrs |= {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    elif mode == "nearest-exact":
+        attrs["nearest_mode"] = "round_prefer_ceil"
     elif align_corners:
         attrs["coordinate_transformation_mode"] = "align_corners"
     if mode == "bicubic":

@@ -150,7 +150,10 @@ class TransformerDecoderLayer(_Block):
 
         def look(x: Tensor) -> Tensor:
             found: Tensor = self.multihead_attn(
-                *(x, memory, memory, memory_key_padding_mask, memory_mask, memory_is_causal)
+                *(x, memory, memory),
+                key_padding_mask=memory_key_padding_mask,
+                attn_mask=memory_mask,
+                is_causal=memory_is_causal,
             )[0]
             return found
 

@@ -77,6 +77,7 @@ def test_other_numbers_of_sizes_are_errors(make) -> None:
         (lambda: nn.ConvTranspose2d(4, 6, 3, output_padding=-1), "output_padding is -1"),
         (lambda: nn.MaxPool2d(3, padding=2), r"padding is \(2, 2\); expected at most half of kernel_size=\(3, 3\)"),
         (lambda: nn.AdaptiveAvgPool2d((2, 0)), r"output_size is \[2, 0\]"),
+        (lambda: nn.AvgPool2d(3, divisor_override=0), "divisor_override is 0; expected an integer of at least 1"),
     ],
 )
 def test_options_out_of_range_are_errors(make, message: str) -> None:
@@ -238,3 +239,35 @@ def test_what_a_transposed_convolution_adds_is_less_than_its_stride_or_dilation(
     layer = nn.ConvTranspose2d(3, 3, **options)
     with pytest.raises(gc.OperatorError, match=r"output_padding is \(1, \d\); expected less than the stride"):
         layer(gc.input("x", ("n", 2, 8, 8)))
+
+
+INDICES = gc.input("i", X.shape, "int64")
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: nn.MaxUnpool2d(2)(X, X), gc.DTypeError, "the indices are float32.*; expected int64"),
+        (lambda: nn.MaxUnpool2d(2)(X, INDICES[:, :, 1:]), gc.ShapeError, r"the indices have shape \(n, 4, 8, 10\)"),
+        (lambda: nn.MaxUnpool2d(2)(X, INDICES, (18,)), gc.ShapeError, r"output_size is \[18\]; expected 2 sizes"),
+        (lambda: nn.ConvTranspose2d(6, 3)(X, output_size=(11,)), gc.ShapeError, "expected 2 sizes"),
+        (lambda: nn.ConvTranspose2d(6, 3)(X, (12, 12)), gc.ShapeError, r"sizes from \[11, 12\] to \[11, 12\]"),
+        (
+            lambda: nn.ConvTranspose1d(6, 3)(gc.input("x", ("n", 4, "t")), (12,)),
+            gc.ShapeError,
+            "known ones of the input",
+        ),
+    ],
+)
+def test_sizes_and_indices_that_do_not_fit_are_errors(make, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_unpooling_undoes_pooling_of_what_it_made() -> None:
+    x = np.random.default_rng(0).normal(size=(2, 3, 7, 9)).astype(np.float32)
+    pool = nn.MaxPool2d(2, return_indices=True)
+    maxima, places = pool(gc.input("x", ("n", 3, "h", "w")))
+    back = nn.max_unpool2d(maxima, places, 2, output_size=("h", "w"))
+    found, again = gc.evaluate([maxima, pool(back)[0]], {"x": abs(x)})
+    np.testing.assert_array_equal(again, found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 from layer_grid import Array, Case, Drawn, each, layers, rank_of
 
 RANKS = (1, 2, 3)
@@ -39,10 +41,20 @@ def _transposed(draw: Drawn, name: str) -> Case:
     options: dict[str, Any] = _channels(draw)
     options |= {"stride": draw.per_axis(rank, 1, 3), "dilation": draw.per_axis(rank, 1, 3)}
     options |= {"kernel_size": draw.per_axis(rank, 1, 3), "padding": draw.per_axis(rank, 0, 2)}
-    limits = map(max, each(options["stride"], rank), each(options["dilation"], rank))
-    options["output_padding"] = tuple(draw.size(0, n - 1) for n in limits)
-    image, symbols = draw.image(rank, options["in_channels"], 5)
-    return Case(options, [image], symbols, inferred=draw.of((), ("in_channels",)))
+    each_option = [each(options[key], rank) for key in ("stride", "dilation", "kernel_size", "padding")]
+    options["output_padding"] = tuple(draw.size(0, max(s, d) - 1) for s, d, *_ in zip(*each_option, strict=True))
+    if draw.flag():
+        image, symbols = draw.image(rank, options["in_channels"], 5)
+        return Case(options, [image], symbols, inferred=draw.of((), ("in_channels",)))
+    sizes = tuple(range(5, 5 + rank))
+    axes = zip(sizes, *each_option, strict=True)
+    wanted = [(n - 1) * s - 2 * p + d * (k - 1) + 1 + draw.size(0, s - 1) for n, s, d, k, p in axes]
+
+    def call(layer: Any, x: Any) -> Any:
+        return layer(x, output_size=wanted)
+
+    image = Array(("n", options["in_channels"], *sizes))
+    return Case(options, [image], inferred=draw.of((), ("in_channels",)), ours=call, theirs=call)
 
 
 def _windows(draw: Drawn, rank: int, low: int) -> dict[str, Any]:
@@ -59,7 +71,7 @@ def _windows(draw: Drawn, rank: int, low: int) -> dict[str, Any]:
 @layers(*(f"MaxPool{rank}d" for rank in RANKS))
 def _maxima(draw: Drawn, name: str) -> Case:
     rank = rank_of(name)
-    options = _windows(draw, rank, 1) | {"dilation": draw.per_axis(rank, 1, 2)}
+    options = _windows(draw, rank, 1) | {"dilation": draw.per_axis(rank, 1, 2), "return_indices": draw.flag()}
     image, symbols = draw.image(rank, 2, 6)
     return Case(options, [image], symbols)
 
@@ -68,6 +80,8 @@ def _maxima(draw: Drawn, name: str) -> Case:
 def _means(draw: Drawn, name: str) -> Case:
     rank = rank_of(name)
     options = _windows(draw, rank, 1) | {"count_include_pad": draw.flag()}
+    if rank > 1:
+        options["divisor_override"] = draw.of(None, draw.size(1, 5))
     image, symbols = draw.image(rank, 2, 6)
     return Case(options, [image], symbols)
 
@@ -76,11 +90,37 @@ def _means(draw: Drawn, name: str) -> Case:
 def _adaptive(draw: Drawn, name: str) -> Case:
     rank = rank_of(name)
     sizes = tuple(draw.of(None, 1, 2, 3, 4) for _ in range(rank))
-    size = draw.of(1, 2, 3, *([sizes] if rank > 1 else []))
-    if each(size, rank) == (1,) * rank:
+    options = {"output_size": draw.of(1, 2, 3, *([sizes] if rank > 1 else []))}
+    if "Max" in name:
+        options["return_indices"] = draw.flag()
+    if each(options["output_size"], rank) == (1,) * rank:
         image, symbols = draw.image(rank, 2, 5)
-        return Case({"output_size": size}, [image], symbols)
-    return Case({"output_size": size}, [Array(("n", 2, *range(5, 5 + rank)))])
+        return Case(options, [image], symbols)
+    return Case(options, [Array(("n", 2, *range(5, 5 + rank)))])
+
+
+@layers(*(f"MaxUnpool{rank}d" for rank in RANKS))
+def _unpooling(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    kernel, stride = draw.per_axis(rank, 2, 3), draw.of(None, draw.per_axis(rank, 2, 3))
+    padding = draw.per_axis(rank, 0, 1)
+    steps, sizes = each(kernel if stride is None else stride, rank), tuple(range(3, 3 + rank))
+    axes = zip(sizes, each(kernel, rank), steps, each(padding, rank), strict=True)
+    least = [(n - 1) * s + k - 2 * p for n, k, s, p in axes]
+    more = draw.flag()
+    image = tuple(n + draw.size(0, s - 1) if more else n for n, s in zip(least, steps, strict=True))
+    area = math.prod(image)
+
+    def places(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Different ones for each channel."""
+        count = math.prod(shape[2:])
+        return np.stack([rng.permutation(area)[:count] for _ in range(shape[0] * shape[1])]).reshape(shape)
+
+    def call(layer: Any, x: Any, indices: Any) -> Any:
+        return layer(x, indices, output_size=image) if more else layer(x, indices)
+
+    inputs = [Array(("n", 2, *sizes)), Array(("n", 2, *sizes), places, False, "int64")]
+    return Case({"kernel_size": kernel, "stride": stride, "padding": padding}, inputs, ours=call, theirs=call)
 
 
 @layers(
@@ -98,10 +138,10 @@ def _padding(draw: Drawn, name: str) -> Case:
 @layers("Upsample")
 def _upsampling(draw: Drawn, name: str) -> Case:
     rank = draw.size(1, 3)
-    mode = draw.of("nearest", "linear")
+    mode = draw.of("nearest", "nearest-exact", "linear")
     if mode == "linear":
         mode = {1: "linear", 2: draw.of("bilinear", "bicubic"), 3: "trilinear"}[rank]
-    align = None if mode == "nearest" else draw.of(None, False, True)
+    align = None if mode.startswith("nearest") else draw.of(None, False, True)
     options: dict[str, Any] = {"size": None, "scale_factor": None, "mode": mode, "align_corners": align}
     if draw.flag():
         options["size"] = draw.per_axis(rank, 2, 9)

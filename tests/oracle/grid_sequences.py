@@ -69,7 +69,7 @@ def _attention(draw: Drawn, name: str) -> Case:
     heads = draw.size(1, 2)
     width = heads * draw.of(2, 4)
     options: dict[str, Any] = {"embed_dim": width, "num_heads": heads, "dropout": draw.of(0.0, 0.25)}
-    options |= {"bias": draw.flag(), "batch_first": draw.flag()}
+    options |= {key: draw.flag() for key in ("bias", "batch_first", "add_bias_kv", "add_zero_attn")}
     options |= {"kdim": draw.of(None, 3), "vdim": draw.of(None, 5)}
     first = options["batch_first"]
     padded, masked, causal = draw.flag(), draw.of(None, "bool", "float", "per head"), draw.flag()
@@ -88,9 +88,10 @@ def _attention(draw: Drawn, name: str) -> Case:
         axes = ("m", "t", keys) if masked == "per head" else ("t", keys)
         inputs.append(Array(axes) if masked == "float" else Array(axes, masks(0.3), False, "bool"))
     count = 1 if alone else 3
+    wanted = draw.of({}, {"need_weights": False}, {"average_attn_weights": False})
 
     def ours(layer: Any, *tensors: Any) -> Any:
-        return layer(*tensors[:count], **dict(zip(names, tensors[count:], strict=True)), is_causal=causal)
+        return layer(*tensors[:count], **dict(zip(names, tensors[count:], strict=True)), **wanted, is_causal=causal)
 
     def theirs(layer: Any, *tensors: Any) -> Any:
         given = dict(zip(names, tensors[count:], strict=True))
@@ -102,7 +103,7 @@ def _attention(draw: Drawn, name: str) -> Case:
         if masked == "float" and padded:
             mask = given["key_padding_mask"]
             given["key_padding_mask"] = torch.zeros(mask.shape, dtype=torch.float64).masked_fill(mask, -torch.inf)
-        return layer(*(tensors[:1] * 3 if alone else tensors[:3]), **given)
+        return layer(*(tensors[:1] * 3 if alone else tensors[:3]), **given, **wanted)
 
     return Case(options, inputs, symbols, ours=ours, theirs=theirs, training=False, rtol=3e-5)
 

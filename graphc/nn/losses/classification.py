@@ -45,8 +45,8 @@ def _weighted(loss: str, values: Tensor, weight: Any) -> Tensor:
     product = values * factor(weight, values)
     if not may_equal(product.shape, values.shape):
         raise ShapeError(
-            f"{loss}: the weight does not broadcast to {values.type}{location()}. Give it one element for each index of "
-            "the last axis, or for each loss."
+            f"{loss}: the weight does not broadcast to {values.type}{location()}. Give it one element for each index "
+            "of the last axis, or for each loss."
         )
     return product
 
