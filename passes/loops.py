@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from graphc.ir.build import apply, rebuild
@@ -21,8 +22,8 @@ __all__ = ["merge_loops", "merge_loops_of", "unroll"]
 def merge_loops(graph: Graph) -> Graph:
     """`graph` with one Scan or Loop in place of several that run the same steps and stack different results of them.
 
-    A gradient runs a loop again if it needs states that the loop does not stack. With this pass, a graph that holds
-    both the loop and its gradient runs it once. Returns the graph itself when there is nothing to merge.
+    A gradient runs a loop again if it reads what the loop does not stack. With this pass, a graph that holds both the
+    loop and its gradient runs it once. What nobody reads is not stacked. Returns the graph itself when nothing changes.
     """
     old = [*graph.outputs, *graph.updates.values()]
     new = merge_loops_of(old)
@@ -42,21 +43,27 @@ def merge_loops_of(outputs: Sequence[Tensor]) -> list[Tensor]:
     for node in order:
         if _is_loop(node):
             alike.setdefault(_steps(node), []).append(node)
+    read = {t for node in order for t in node.inputs}.union(outputs)
     mapped: dict[Tensor, Tensor] = {}
     for node in order:
         inputs = tuple([None if t is None else mapped.get(t, t) for t in node.inputs])
         nodes = alike[_steps(node)] if _is_loop(node) else [node]
         with inherit(node.origin):
-            if len(nodes) == 1:
+            if len(nodes) == 1 and not (_is_loop(node) and _unread(node, read)):
                 new = _rebuilt(node, inputs)
                 mapped.update((s, t) for s, t in zip(node.outputs, new.outputs, strict=True) if s != t)
             elif node is nodes[0]:
-                mapped.update(_together(nodes, inputs))
+                mapped.update(_together(nodes, inputs, read))
     return [mapped.get(t, t) for t in outputs]
 
 
 def _is_loop(node: Node) -> bool:
     return node.op in ("Scan", "Loop") and not node.domain
+
+
+def _unread(node: Node, read: AbstractSet[Tensor | None]) -> bool:
+    """Whether a loop stacks something that nobody reads."""
+    return any(t not in read for t in node.outputs[len(iteration_of(node).states) :])
 
 
 def _steps(node: Node) -> object:
@@ -80,20 +87,25 @@ def _merged_body(body: Graph) -> Graph:
     return body if new == list(body.outputs) else Graph(body.inputs, new, name=body.name)
 
 
-def _together(nodes: Sequence[Node], inputs: tuple[Tensor | None, ...]) -> dict[Tensor, Tensor]:
-    """One loop that stacks what each of `nodes` does: by what of it their outputs are replaced."""
+def _together(
+    nodes: Sequence[Node], inputs: tuple[Tensor | None, ...], read: AbstractSet[Tensor | None]
+) -> dict[Tensor, Tensor]:
+    """One loop that stacks what is `read` of each of `nodes`: by what of it their outputs are replaced."""
     body: Graph = nodes[0].attrs["body"]
     iterations = [iteration_of(node) for node in nodes]
-    stacks = list(dict.fromkeys(result for it in iterations for result in it.results))
-    carried = len(body.outputs) - len(iterations[0].results)
     states = len(iterations[0].states)
+    wanted = {
+        t: result
+        for node, it in zip(nodes, iterations, strict=True)
+        for t, result in zip(node.outputs[states:], it.results, strict=True)
+        if t in read
+    }
+    stacks = list(dict.fromkeys(wanted.values()))
+    carried = len(body.outputs) - len(iterations[0].results)
     merged = _merged_body(Graph(body.inputs, [*body.outputs[:carried], *(r.item for r in stacks)], name=body.name))
     made = apply(nodes[0].op, inputs, {**nodes[0].attrs, **_places(nodes[0], stacks), "body": merged})
-    replaced: dict[Tensor, Tensor] = {}
-    for node, it in zip(nodes, iterations, strict=True):
-        positions = [*range(states), *(states + stacks.index(result) for result in it.results)]
-        replaced.update((node.out(k), made.out(position)) for k, position in enumerate(positions))
-    return replaced
+    last = {node.out(k): made.out(k) for node in nodes for k in range(states)}
+    return last | {t: made.out(states + stacks.index(result)) for t, result in wanted.items()}
 
 
 def _places(node: Node, stacks: Sequence[Result]) -> Mapping[str, Any]:

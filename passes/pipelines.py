@@ -17,10 +17,10 @@ from passes.fission import split_scans
 from passes.fold_update import fold_update
 from passes.forms import to_inference
 from passes.fusion import fuse, fuse_forward, split_losses
+from passes.loops import merge_loops
 from passes.lowering.convolution import lower_convolutions
 from passes.lowering.recurrent import lower_recurrent
 from passes.manager import Pass, before_gradient
-from passes.merge_scans import merge_scans
 from passes.simplify import simplify
 from passes.verify import verify
 
@@ -52,7 +52,7 @@ def train_on(device: str) -> list[Pass]:
 
 _recurrent_as_scans = before_gradient(lower_recurrent)
 train: list[Pass] = [
-    *(_recurrent_as_scans, before_gradient(fuse_forward), merge_scans, split_scans),
+    *(_recurrent_as_scans, before_gradient(fuse_forward), merge_loops, split_scans),
     *(split_losses, lower_convolutions, simplify, fuse, fold_update),
 ]
 inference: list[Pass] = [to_inference, simplify, fuse_portable]

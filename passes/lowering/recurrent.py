@@ -17,7 +17,7 @@ def lower_recurrent(graph: Graph) -> Graph:
     """`graph` with Scans in place of RNN, GRU and LSTM, for graphs that are to be differentiated; a pass.
 
     The fused operators give no gates, so that their gradients compute them again; a Scan stacks what the gradient reads
-    (:func:`passes.merge_scans.merge_scans`): with 256 hidden units, steps of GRU and LSTM take 0.83 of the time, and
+    (:func:`passes.loops.merge_loops`): with 256 hidden units, steps of GRU and LSTM take 0.83 of the time, and
     steps of RNN half of it (`python -m bench passes`). Run it before the gradient is taken.
     """
     return rewrite(graph, _RULES)

@@ -93,6 +93,37 @@ def test_a_while_loop_and_its_gradient_run_the_steps_once() -> None:
     assert_same_outcome(merged, g, {"x": np.ones(3, np.float32), "w": np.full(3, 1.5, np.float32)})
 
 
+def test_stacked_layers_are_merged_layer_by_layer() -> None:
+    x, h, w = gc.input("x", ("T", 2, 3)), gc.input("h", (2, 3)), gc.input("w", (3, 3))
+    for _ in range(2):
+        _, x = gc.scan(lambda s, v: ((n := gc.tanh(gc.sigmoid(s @ w + v))), n), h, x)
+    g = gc.graph([x, gc.grad(gc.sum(x * x), w)])
+    merged = merge_loops(g)
+    assert (g.count("Scan"), merged.count("Scan")) == (6, 4)
+    bodies = [node.attrs["body"] for node in merged.find("Scan")]
+    assert [sum(b.count(op) for b in bodies) for op in ("Sigmoid", "Tanh", "MatMul")] == [2, 2, 4]
+    assert_same_outcome(merged, g, recurrence(5)[1])
+
+
+def test_what_nobody_reads_is_not_stacked() -> None:
+    x = gc.input("x", (4, 2, 3))
+    last, (_, kept) = gc.scan(lambda s, v: (s + v, (s * 2.0, gc.exp(v))), gc.zeros((2, 3)), x)
+    g = gc.graph([last, kept])
+    merged = merge_loops(g)
+    (node,) = merged.find("Scan")
+    assert len(node.outputs) == 2
+    assert node.attrs["body"].operators() == {"Add": 1, "Exp": 1}
+    assert_same_outcome(merged, g, {"x": np.arange(24, dtype=np.float32).reshape(4, 2, 3) / 24})
+    assert merge_loops(merged) is merged
+
+
+def test_what_updates_read_is_stacked() -> None:
+    state = gc.parameter("state", (5, 2, 3))
+    _, ys = gc.scan(lambda s, v: (s + v, s), gc.zeros((2, 3)), state)
+    g = gc.Graph([state], {"total": gc.sum(state)}, {state: ys})
+    assert merge_loops(g) is g
+
+
 # --- unrolling ----------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +131,7 @@ def test_a_scan_of_static_length_and_its_gradient_are_written_out() -> None:
     g, feeds = recurrence(4)
     flat = gc.unroll(g)
     assert flat.count("Scan") == 0
-    assert flat.count("Tanh") == 8  # forwards, and again backwards, of products that are computed at once
+    assert flat.count("Tanh") == 4  # forwards; the gradient reads them
     assert_same_outcome(flat, g, feeds)
 
 

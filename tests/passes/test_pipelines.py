@@ -94,7 +94,7 @@ def test_a_pass_of_ones_own_gets_the_step_and_the_evaluation_and_one_ahead_the_l
 def test_the_trace_names_passes_before_the_gradient() -> None:
     _, trace = run(gc.graph(example()), pipelines.train)
     ahead = [step for step in pipelines.train if isinstance(step, BeforeGradient)]
-    assert [record.name for record in trace][: len(ahead)] == ["fuse_forward"]
+    assert [record.name for record in trace][: len(ahead)] == ["lower_recurrent", "fuse_forward"]
 
 
 def test_an_export_goes_through_the_inference_pipeline_and_states_no_younger_opset(tmp_path) -> None:
