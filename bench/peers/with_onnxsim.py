@@ -72,10 +72,11 @@ class Network:
         are computed here. Running ones cannot be advanced: the only state of its steps is of the optimizer.
         """
         channels = self.weights[f"{name}.weight"].size
-        mean = self.op("ReduceMean", x, axes=[0, 2, 3], keepdims=0)
-        centered = self.op("Sub", x, self.reshape(mean, 1, channels, 1, 1))
-        variance = self.op("ReduceMean", self.op("Mul", centered, centered), axes=[0, 2, 3], keepdims=0)
-        return self.op("BatchNormalization", x, f"{name}.weight", f"{name}.bias", mean, variance)
+        mean = self.op("ReduceMean", x, axes=[0, 2, 3])
+        centered = self.op("Sub", x, mean)
+        variance = self.op("ReduceMean", self.op("Mul", centered, centered), axes=[0, 2, 3])
+        statistics = (self.reshape(t, channels) for t in (mean, variance))
+        return self.op("BatchNormalization", x, f"{name}.weight", f"{name}.bias", *statistics)
 
     def layer_norm(self, x: str, name: str) -> str:
         """Layer normalization of the last axis."""
@@ -93,7 +94,7 @@ class Network:
         """
         labels = self.op("Gather", self.constant(np.eye(classes)), self.reshape("y", -1), axis=0)
         likelihoods = self.op("Log", self.op("Softmax", logits, axis=-1))
-        chosen = self.op("ReduceSum", self.op("Mul", likelihoods, labels), self.constant([1], np.int64), keepdims=0)
+        chosen = self.op("ReduceSum", self.op("Mul", likelihoods, labels), self.constant([1], np.int64))
         return self.op("Neg", self.op("ReduceMean", chosen, keepdims=0))
 
     def model(self, loss: str) -> onnx.ModelProto:
@@ -147,7 +148,8 @@ def resnet18(net: Network) -> str:
             if stride == 2:
                 h = net.batch_norm(net.conv(h, f"{name}.downsample.0", stride), f"{name}.downsample.1")
             h = net.op("Relu", net.op("Add", inner, h))
-    return net.cross_entropy(net.linear(net.op("ReduceMean", h, axes=[2, 3], keepdims=0), "fc"), 10)
+    means = net.reshape(net.op("ReduceMean", h, axes=[2, 3]), net.sizes["batch"], -1)
+    return net.cross_entropy(net.linear(means, "fc"), 10)
 
 
 def gpt(net: Network) -> str:
