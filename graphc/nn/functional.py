@@ -32,6 +32,8 @@ from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.nn.batchnorm import batch_norm
+from graphc.nn.bilinear import bilinear
+from graphc.nn.channels import channel_shuffle, local_response_norm
 from graphc.nn.convolution import (
     conv1d,
     conv2d,
@@ -40,8 +42,10 @@ from graphc.nn.convolution import (
     conv_transpose2d,
     conv_transpose3d,
 )
+from graphc.nn.distance import cosine_similarity, normalize, pairwise_distance
 from graphc.nn.dropout import dropout, dropout1d, dropout2d, dropout3d
 from graphc.nn.embedding import embedding
+from graphc.nn.folding import fold, unfold
 from graphc.nn.losses import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -57,12 +61,15 @@ from graphc.nn.losses import (
     margin_ranking_loss,
     mse_loss,
     multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
     nll_loss,
     poisson_nll_loss,
     sigmoid_focal_loss,
     smooth_l1_loss,
     soft_margin_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
 from graphc.nn.normalization import group_norm, instance_norm, layer_norm, rms_norm
 from graphc.nn.padding import pad
@@ -80,6 +87,7 @@ from graphc.nn.pooling import (
     max_pool2d,
     max_pool3d,
 )
+from graphc.nn.power_pooling import lp_pool1d, lp_pool2d, lp_pool3d
 from graphc.nn.resampling import interpolate, pixel_shuffle, pixel_unshuffle
 from graphc.nn.unpooling import max_unpool1d, max_unpool2d, max_unpool3d
 
@@ -94,9 +102,11 @@ __all__ = [
     "avg_pool2d",
     "avg_pool3d",
     "batch_norm",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "celu",
+    "channel_shuffle",
     "conv1d",
     "conv2d",
     "conv3d",
@@ -104,6 +114,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose3d",
     "cosine_embedding_loss",
+    "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
     "dropout",
@@ -112,6 +123,7 @@ __all__ = [
     "dropout3d",
     "elu",
     "embedding",
+    "fold",
     "gaussian_nll_loss",
     "gelu",
     "glu",
@@ -130,8 +142,12 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linear",
+    "local_response_norm",
     "log_softmax",
     "logsigmoid",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "margin_ranking_loss",
     "max_pool1d",
     "max_pool2d",
@@ -142,8 +158,12 @@ __all__ = [
     "mish",
     "mse_loss",
     "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
+    "normalize",
     "pad",
+    "pairwise_distance",
     "pixel_shuffle",
     "pixel_unshuffle",
     "poisson_nll_loss",
@@ -166,6 +186,8 @@ __all__ = [
     "tanhshrink",
     "threshold",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
+    "unfold",
 ]
 
 

@@ -19,6 +19,8 @@ __all__ = [
     "L1Loss",
     "MSELoss",
     "MarginRankingLoss",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "NLLLoss",
     "PoissonNLLLoss",
@@ -26,6 +28,7 @@ __all__ = [
     "SmoothL1Loss",
     "SoftMarginLoss",
     "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
 ]
 
 
@@ -143,6 +146,25 @@ class TripletMarginLoss(_Loss):
 
     function = staticmethod(F.triplet_margin_loss)
     arity = 3
+
+
+class TripletMarginWithDistanceLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.triplet_margin_with_distance_loss`; called like the plain one."""
+
+    function = staticmethod(F.triplet_margin_with_distance_loss)
+    arity = 3
+
+
+class MultiLabelMarginLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.multilabel_margin_loss`, of scores."""
+
+    function = staticmethod(F.multilabel_margin_loss)
+
+
+class MultiLabelSoftMarginLoss(_Loss):
+    """Module form of :func:`graphc.nn.functional.multilabel_soft_margin_loss`, of scores."""
+
+    function = staticmethod(F.multilabel_soft_margin_loss)
 
 
 class InfoNCELoss(_Loss):

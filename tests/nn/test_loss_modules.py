@@ -8,6 +8,7 @@ from graphc.nn import loss
 
 X, Y, Z = (gc.input(name, ("n", 5)) for name in "xyz")
 LABELS = gc.input("labels", ("n",), "int64")
+CLASSES = gc.input("classes", ("n", 5), "int64")
 SIGNS = gc.input("signs", ("n",), "int32")
 STEPS = gc.input("steps", ("t", "n", 5))
 LENGTHS = (gc.input("targets", ("n", "s"), "int64"), *(gc.input(name, ("n",), "int64") for name in ("i", "j")))
@@ -36,6 +37,9 @@ MODULES = [
     (nn.MarginRankingLoss(0.5), nn.margin_ranking_loss, (X, Y, Z), {"margin": 0.5}),
     (nn.CosineEmbeddingLoss(0.5), nn.cosine_embedding_loss, (X, Y, SIGNS), {"margin": 0.5}),
     (nn.TripletMarginLoss(swap=True), nn.triplet_margin_loss, (X, Y, Z), {"swap": True}),
+    (nn.TripletMarginWithDistanceLoss(swap=True), nn.triplet_margin_with_distance_loss, (X, Y, Z), {"swap": True}),
+    (nn.MultiLabelMarginLoss("sum"), nn.multilabel_margin_loss, (X, CLASSES), {"reduction": "sum"}),
+    (nn.MultiLabelSoftMarginLoss(reduction="sum"), nn.multilabel_soft_margin_loss, (X, Y), {"reduction": "sum"}),
     (nn.InfoNCELoss(0.5), nn.info_nce, (X, Y), {"temperature": 0.5}),
     (nn.InfoNCELoss(), nn.info_nce, (X, Y, Z), {}),
     (nn.CTCLoss(blank=4), nn.ctc_loss, (STEPS, *LENGTHS), {"blank": 4}),

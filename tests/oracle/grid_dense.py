@@ -20,6 +20,38 @@ def _linear(draw: Drawn, name: str) -> Case:
     )
 
 
+@layers("Bilinear")
+def _bilinear(draw: Drawn, name: str) -> Case:
+    options = {key: draw.size(1, 3) for key in ("in1_features", "in2_features", "out_features")}
+    options["bias"] = draw.flag()
+    leading: tuple[Any, ...] = draw.of(("n",), ("n", "t"))
+    inputs = [Array((*leading, options[key])) for key in ("in1_features", "in2_features")]
+    return Case(options, inputs, {"t": (3, 4)})
+
+
+@layers("CosineSimilarity", "PairwiseDistance")
+def _distances(draw: Drawn, name: str) -> Case:
+    options: dict[str, Any] = {"eps": draw.of(1e-6, 0.5)}
+    if name == "CosineSimilarity":
+        options["dim"] = draw.size(-2, 2)
+    else:
+        options |= {"p": draw.of(1.0, 2.0, 3.0, float("inf")), "keepdim": draw.flag()}
+    other = draw.of(("n", 3, 4), (1, 3, 4), (3, 4) if name == "PairwiseDistance" else (1, 1, 4))
+    return Case(options, [Array(("n", 3, 4)), Array(other)], rtol=2e-5)
+
+
+@layers("LocalResponseNorm")
+def _neighbours(draw: Drawn, name: str) -> Case:
+    options = {"size": draw.size(1, 5), "alpha": draw.of(1e-4, 0.5), "beta": draw.of(0.75, 1.5), "k": draw.of(1.0, 2.0)}
+    axes: tuple[Any, ...] = draw.of(("t",), ("t", 3), ("t", 2, 3))
+    return Case(options, [Array(("n", draw.size(3, 6), *axes))], {"t": (3, 4)})
+
+
+@layers("Softmax2d")
+def _softmax_of_pixels(draw: Drawn, name: str) -> Case:
+    return Case({}, [Array(("n", 3, "t", 2), _wide)], {"t": (3, 4)})
+
+
 @layers("Embedding")
 def _embedding(draw: Drawn, name: str) -> Case:
     rows = draw.size(1, 6)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from layer_grid import Array, Case, Drawn, each, layers, rank_of
+from layer_grid import Array, Case, Drawn, each, layers, positive, rank_of
 
 RANKS = (1, 2, 3)
 
@@ -159,3 +160,36 @@ def _pixels(draw: Drawn, name: str) -> Case:
     if name == "PixelShuffle":
         return Case({"upscale_factor": r}, [Array(("n", channels * r * r, "h", "w"))], {"h": (3, 4), "w": (2, 5)})
     return Case({"downscale_factor": r}, [Array(("n", channels, 2 * r, 3 * r))])
+
+
+@layers("ChannelShuffle")
+def _shuffling(draw: Drawn, name: str) -> Case:
+    groups = draw.size(1, 3)
+    channels = groups * draw.size(1, 3)
+    return Case({"groups": groups}, [Array(("n", channels, "h", 3))], {"h": (2, 4)})
+
+
+@layers(*(f"LPPool{rank}d" for rank in RANKS))
+def _powers(draw: Drawn, name: str) -> Case:
+    rank = rank_of(name)
+    options = _windows(draw, rank, 1)
+    del options["padding"]
+    if rank == 1:
+        options["kernel_size"] = each(options["kernel_size"], 1)[0]
+    options["norm_type"] = draw.of(1, 2, 3.5, math.inf)
+    image, symbols = draw.image(rank, 2, 6)
+    return Case(options, [replace(image, values=positive)], symbols)
+
+
+@layers("Unfold", "Fold")
+def _columns(draw: Drawn, name: str) -> Case:
+    options = {"kernel_size": draw.per_axis(2, 1, 3), "dilation": draw.per_axis(2, 1, 2)}
+    options |= {"padding": draw.per_axis(2, 0, 2), "stride": draw.per_axis(2, 1, 3)}
+    if name == "Unfold":
+        image, symbols = draw.image(2, 2, 5)
+        return Case(options, [image], symbols)
+    options["output_size"] = draw.per_axis(2, 5, 7)
+    axes = (each(options[key], 2) for key in ("output_size", "kernel_size", "dilation", "padding", "stride"))
+    positions = math.prod((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(*axes, strict=True))
+    rows = draw.size(1, 2) * math.prod(each(options["kernel_size"], 2))
+    return Case(options, [Array(("n", rows, positions))])

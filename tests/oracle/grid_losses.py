@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,32 @@ def _triplets(draw: Drawn, name: str) -> Case:
     options = _reduction(draw) | {"margin": draw.number(0.25, 3), "p": draw.of(1.0, 2.0, 3.0, float("inf"))}
     options |= {"eps": draw.of(1e-6, 0.1), "swap": draw.flag()}
     return _case(options, *[Array(axes)] * 3, rtol=2e-5)
+
+
+@layers("TripletMarginWithDistanceLoss")
+def _triplets_by_distance(draw: Drawn, name: str) -> Case:
+    options = _reduction(draw) | {"margin": draw.number(0.25, 3), "swap": draw.flag()}
+    options["distance_function"] = draw.of(None, lambda x, y: abs(x - y).sum(-1))
+    return _case(options, *[Array(draw.of((4,), ("n", 4)))] * 3, rtol=2e-5)
+
+
+@layers("MultiLabelSoftMarginLoss")
+def _yes_or_no(draw: Drawn, name: str) -> Case:
+    axes = draw.of(("n", CLASSES), ("n", "t", CLASSES))
+    options = _reduction(draw) | {"weight": _weights(draw, CLASSES)}
+    return _case(options, Array(axes), target(bits, *axes))
+
+
+@layers("MultiLabelMarginLoss")
+def _several_labels(draw: Drawn, name: str) -> Case:
+    def first_labels(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        """Different classes, some of them behind a -1, where they do not count."""
+        rows = np.stack([rng.permutation(CLASSES) for _ in range(math.prod(shape[:-1]))])
+        rows[np.arange(len(rows)), rng.integers(0, CLASSES, len(rows))] = -1
+        return rows.reshape(shape)
+
+    axes: tuple[Any, ...] = draw.of(("n", CLASSES), (CLASSES,))
+    return _case(_reduction(draw), Array(axes), Array(axes, first_labels, False, "int64"))
 
 
 @layers("InfoNCELoss")

@@ -64,6 +64,20 @@ def _lengths(longest: int) -> Any:
     return values
 
 
+@layers("RNNCell", "GRUCell", "LSTMCell")
+def _cell(draw: Drawn, name: str) -> Case:
+    options = {"input_size": draw.size(1, 3), "hidden_size": draw.size(1, 3), "bias": draw.flag()}
+    if name == "RNNCell":
+        options["nonlinearity"] = draw.of("tanh", "relu")
+    states = [Array(("n", options["hidden_size"]))] * (2 if name == "LSTMCell" else 1)
+    begun = draw.flag()
+
+    def call(layer: Any, x: Any, *given: Any) -> Any:
+        return layer(x, given if len(given) > 1 else given[0]) if given else layer(x)
+
+    return Case(options, [Array(("n", options["input_size"])), *(states if begun else [])], ours=call, theirs=call)
+
+
 @layers("MultiheadAttention")
 def _attention(draw: Drawn, name: str) -> Case:
     heads = draw.size(1, 2)

@@ -22,7 +22,9 @@ from graphc.nn.losses.margin import (
     multi_margin_loss,
     soft_margin_loss,
     triplet_margin_loss,
+    triplet_margin_with_distance_loss,
 )
+from graphc.nn.losses.multilabel import multilabel_margin_loss, multilabel_soft_margin_loss
 from graphc.nn.losses.regression import (
     gaussian_nll_loss,
     huber_loss,
@@ -47,10 +49,13 @@ __all__ = [
     "margin_ranking_loss",
     "mse_loss",
     "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "nll_loss",
     "poisson_nll_loss",
     "sigmoid_focal_loss",
     "smooth_l1_loss",
     "soft_margin_loss",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from typing import Any
 
 from graphc.errors import DTypeError, OperatorError, ShapeError
@@ -14,6 +14,7 @@ from graphc.inference.elementwise import show
 from graphc.ir import dims
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
+from graphc.nn.distance import pairwise_distance
 from graphc.nn.losses.checks import alike, not_negative, reduced, scores_and_labels, signs
 from graphc.nn.losses.classification import cross_entropy
 
@@ -25,6 +26,7 @@ __all__ = [
     "multi_margin_loss",
     "soft_margin_loss",
     "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
 ]
 
 
@@ -160,21 +162,60 @@ def triplet_margin_loss(
     _, far = alike("triplet_margin_loss", anchor, negative)
     if not a.ndim:
         raise ShapeError(f"triplet_margin_loss: the anchor is {a.type}; expected vectors{location()}")
-    distance = _p_norm(a - far + eps, p)
+
+    def distance(x: Tensor, y: Tensor) -> Tensor:
+        return pairwise_distance(x, y, p, eps)
+
+    return _triplets("triplet_margin_loss", (a, near, far), distance, margin, swap, reduction)
+
+
+def _triplets(
+    loss: str,
+    triplet: tuple[Tensor, Tensor, Tensor],
+    distance: Callable[[Tensor, Tensor], Tensor],
+    margin: float,
+    swap: bool,
+    reduction: str,
+) -> Tensor:
+    anchor, near, far = triplet
+    away = distance(anchor, far)
     if swap:
-        distance = e.minimum(distance, _p_norm(near - far + eps, p))
-    loss = not_negative(_p_norm(a - near + eps, p) - distance + margin)
-    return reduced("triplet_margin_loss", loss, reduction)
+        away = e.minimum(away, distance(near, far))
+    return reduced(loss, not_negative(distance(anchor, near) - away + margin), reduction)
 
 
-def _p_norm(x: Tensor, p: float) -> Tensor:
-    if p == 2:
-        return r.norm(x, -1)
-    if p == 1:
-        return r.sum(e.abs(x), -1)
-    if math.isinf(p):
-        return r.max(e.abs(x), -1)
-    return e.pow(r.sum(e.pow(e.abs(x), p), -1), 1 / p)
+def triplet_margin_with_distance_loss(
+    anchor: Any,
+    positive: Any,
+    negative: Any,
+    *,
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: str = "mean",
+) -> Tensor:
+    """:func:`triplet_margin_loss` of any distance: `max(0, d(anchor, positive) - d(anchor, negative) + margin)`.
+
+    Args:
+        anchor: tensors of one shape.
+        positive: likewise: what should be near the anchor.
+        negative: likewise: what should be far.
+        distance_function: of two tensors, not negative; :func:`pairwise_distance` when None.
+        margin: by how much the negative should be farther away.
+        swap: whether to use the distance between positive and negative where it is the smaller one.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        ShapeError, DTypeError: the tensors are not alike.
+        OperatorError: an unknown reduction, or a `margin` that is not positive.
+    """
+    loss = "triplet_margin_with_distance_loss"
+    if not margin > 0:
+        raise OperatorError(f"{loss}: margin={margin}; expected a positive number{location()}")
+    a, near = alike(loss, anchor, positive)
+    _, far = alike(loss, anchor, negative)
+    distance = pairwise_distance if distance_function is None else distance_function
+    return _triplets(loss, (a, near, far), distance, margin, swap, reduction)
 
 
 def info_nce(
