@@ -1,10 +1,10 @@
 """The loss landscape of a deep net, with and without skip connections.
 
 Two nets of 20 hidden layers learn the digits; they differ in one thing: in the second each layer adds to its input,
-h + f(h), where the first has f(h) alone. Both learn their training set nearly by heart. What differs is the landscape around
-the minimum that they find. One looks at it on a plane, L(θ + a d1 + b d2), where d1 and d2 are random directions in the
-space of weights. They are filter-normalized: each row of a weight matrix, the weights of one unit, is moved by a random
-vector as long as that row, since a net with batch normalization does not care how long its rows are.
+h + f(h), where the first has f(h) alone. Both learn their training set nearly by heart. What differs is the landscape
+around the minimum that they find. One looks at it on a plane, L(θ + a d1 + b d2), where d1 and d2 are random directions
+in the space of weights. They are filter-normalized: each row of a weight matrix, the weights of one unit, is moved by a
+random vector as long as that row, since a net with batch normalization does not care how long its rows are.
 
 The whole plane is one graph. `gc.vmap` maps the loss over the weights θ + a d1 + b d2 of all its points, of which there
 may be any number: 64 at a time keep memory small.
