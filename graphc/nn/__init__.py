@@ -43,6 +43,7 @@ from graphc.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvT
 from graphc.nn.distance import CosineSimilarity, PairwiseDistance
 from graphc.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
 from graphc.nn.embedding import Embedding
+from graphc.nn.embedding_bag import EmbeddingBag
 from graphc.nn.folding import Fold, Unfold
 from graphc.nn.functional import (
     adaptive_avg_pool1d,
@@ -254,6 +255,7 @@ __all__ = [
     "Dropout3d",
     "ELU",
     "Embedding",
+    "EmbeddingBag",
     "Flatten",
     "Fold",
     "GATConv",

@@ -41,6 +41,11 @@ LABELS = gc.input("labels", ("n", 4), "int64")
         (lambda: nn.LSTMCell(4, 3)(X, (X, X)), gc.ShapeError, r"the state is .*; expected \(batch, 3\)"),
         (lambda: nn.GRUCell(4, 3)(LABELS), gc.DTypeError, "the input is int64.*; expected float32"),
         (lambda: nn.multilabel_margin_loss(X, LABELS[:, :3]), gc.ShapeError, r"scores have shape \(n, 4\)"),
+        (lambda: nn.EmbeddingBag(3, 2, "min"), gc.OperatorError, "mode is 'min'; expected one of sum, mean, max"),
+        (lambda: nn.EmbeddingBag(3, 2)(LABELS, LABELS[0]), gc.ShapeError, r"expected \(bags, size\), or \(n,\)"),
+        (lambda: nn.EmbeddingBag(3, 2)(LABELS[0], LABELS), gc.DTypeError, r"expected int64 \(bags,\)"),
+        (lambda: nn.EmbeddingBag(3, 2)(LABELS, None, X), gc.OperatorError, "weights of samples need mode='sum'"),
+        (lambda: nn.EmbeddingBag(3, 2, "sum")(LABELS, None, X[:, :2]), gc.ShapeError, "the weights are"),
         (lambda: nn.multilabel_margin_loss(X, X), gc.DTypeError, "expected floating point and int64"),
         (
             lambda: nn.multilabel_soft_margin_loss(X, X, np.ones((2, 1, 4), "f")),

@@ -61,6 +61,42 @@ def _embedding(draw: Drawn, name: str) -> Case:
     return Case(options, [labels(rows, *axes, dtype=draw.of("int64", "int32"))], {"t": (3, 4)})
 
 
+@layers("EmbeddingBag")
+def _bags(draw: Drawn, name: str) -> Case:
+    rows = draw.size(2, 6)
+    options: dict[str, Any] = {"num_embeddings": rows, "embedding_dim": draw.size(1, 3)}
+    options |= {"mode": draw.of("sum", "mean", "max"), "include_last_offset": draw.flag()}
+    options["padding_idx"] = draw.of(None, draw.size(-rows, rows - 1))
+    ragged = options["include_last_offset"] or draw.flag()
+    axes: tuple[Any, ...] = ("t",) if ragged else ("n", "t")
+    inputs = [labels(rows, *axes)]
+    if ragged:
+        last = 1 if options["include_last_offset"] else 0
+        inputs.append(Array(("b",), _starts(last), False, "int64"))
+    weighted = options["mode"] == "sum" and draw.flag()
+    if weighted:
+        inputs.append(Array(axes))
+
+    def call(layer: Any, places: Any, *further: Any) -> Any:
+        offsets = further[0] if ragged else None
+        return layer(places, offsets, per_sample_weights=further[-1] if weighted else None)
+
+    return Case(options, inputs, {"t": (8, 12), "b": (4, 5)}, ours=call, theirs=call)
+
+
+def _starts(last: int) -> Any:
+    """Where bags of 8 or more indices begin, some of them empty; at the end also where the indices end."""
+
+    def values(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        found = np.sort(rng.integers(0, 9, shape))
+        found[0] = 0
+        if last:
+            found[-1] = {4: 8, 5: 12}[shape[0]]
+        return found
+
+    return values
+
+
 # --- activations --------------------------------------------------------------------------------------------------
 
 _PLAIN = ("ReLU", "ReLU6", "SELU", "SiLU", "Mish", "Sigmoid", "LogSigmoid", "Tanh", "Tanhshrink", "Softsign")
