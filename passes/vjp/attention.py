@@ -2,6 +2,7 @@
 
 For such a query the result is 0. The body takes the softmax of a row of -inf, which is no number, and replaces it
 afterwards; its gradient would be no number either, and spoil those of all keys. So the scores are replaced instead.
+Without a mask there is no such query, and nothing to replace.
 """
 
 from __future__ import annotations
@@ -26,10 +27,22 @@ def _attention(node: Node, *cotangents: Tensor | None) -> Sequence[Contribution]
 def _attended(node: Node, *inputs: Tensor | None) -> list[Tensor]:
     """The outputs of the body of an Attention of those inputs."""
     outputs = expand(apply("Attention", inputs, dict(node.attrs)))
-    if optional(node, 3) is None:
-        return outputs
     (softmax,) = [n for n in topological(outputs) if n.op == "Softmax"]
+    if optional(node, 3) is None:
+        if optional(node, 6) is None:  # without a mask, every query attends to the first key
+            outputs = substitute(outputs, {n.out(): operand(n, 2) for n in _guards(outputs, softmax)})
+        return outputs
     scores = operand(softmax)
     masked = F.equal(F.max(scores, -1, keepdims=True), -np.inf)
     attended = apply("Softmax", (F.where(masked, 0.0, scores),), dict(softmax.attrs)).out()
     return substitute(outputs, {softmax.out(): F.where(masked, 0.0, attended)})
+
+
+def _guards(outputs: Sequence[Tensor], softmax: Node) -> list[Node]:
+    """What replaces the softmax, cast perhaps, for queries that attend to nothing."""
+    found = []
+    for n in topological(outputs):
+        value = operand(n, 2) if n.op == "Where" else None
+        if value is not None and (operand(value.node) if value.op == "Cast" else value) == softmax.out():
+            found.append(n)
+    return found

@@ -151,3 +151,13 @@ def test_slices_of_symbolic_axes_between_transposes_run_in_onnxruntime() -> None
     values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     found = gc.evaluate(gc.grad(gc.sum(y * y), x), {"x": values})
     np.testing.assert_array_equal(found, np.where(np.arange(3)[:, None] > 0, 2 * values, 0))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_guards_queries_that_attend_to_nothing_only_under_a_mask(masked: bool) -> None:
+    q, k, v = (gc.input(name, ("b", 5, 8)) for name in "qkv")
+    mask = gc.input("mask", (5, 5), "bool") if masked else None
+    made = op.Attention(q, k, v, mask, is_causal=1, q_num_heads=2, kv_num_heads=2)
+    gradient = gc.simplify(gc.grad(gc.sum(made[0] if isinstance(made, tuple) else made), v))
+    guards = gc.graph(gradient).find("Where", lambda node: node.out().ndim == 4)
+    assert bool(guards) == masked
