@@ -152,6 +152,8 @@ def _last_axes(draw: Drawn, name: str) -> Case:
     options = {"normalized_shape": shape, "eps": draw.of(1e-5, 0.1), "elementwise_affine": draw.flag()}
     if name == "LayerNorm":
         options["bias"] = draw.flag()
+    else:
+        options["eps"] = draw.of(None, 1e-5, 0.1)
     return Case(options, [Array((*leading, *sizes), _far)], {"t": (3, 4)}, rtol=3e-5)
 
 

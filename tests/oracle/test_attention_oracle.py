@@ -67,16 +67,20 @@ def test_attention_to_other_data_equals_pytorchs(sizes: dict[str, int]) -> None:
     _same_gradients(output, {"output": expected, "inputs": variables}, arrays, theirs, "a")
 
 
-@pytest.mark.parametrize("causal", [False, True])
-def test_the_function_equals_pytorchs(causal: bool) -> None:
+@pytest.mark.parametrize(("causal", "scale"), [(False, None), (True, None), (True, 0.3)])
+def test_the_function_equals_pytorchs(causal: bool, scale: float | None) -> None:
     arrays = {n: RNG.standard_normal((2, 3, 6, 4)).astype(np.float32) for n in "qkv"}
     mask = None if causal else RNG.random((6, 6)) < 0.8
     found = gc.evaluate(
-        nn.scaled_dot_product_attention(*map(gc.constant, arrays.values()), attn_mask=mask, is_causal=causal)
+        nn.scaled_dot_product_attention(
+            *map(gc.constant, arrays.values()), attn_mask=mask, is_causal=causal, scale=scale
+        )
     )
     tensors = [torch.tensor(a) for a in arrays.values()]
     bools = None if mask is None else torch.tensor(mask)
-    expected = torch.nn.functional.scaled_dot_product_attention(*tensors, attn_mask=bools, is_causal=causal)
+    expected = torch.nn.functional.scaled_dot_product_attention(
+        *tensors, attn_mask=bools, is_causal=causal, scale=scale
+    )
     np.testing.assert_allclose(found, expected.numpy(), **CLOSE)
 
 
