@@ -187,3 +187,23 @@ def program(workload: Workload, *, threads: int, compiled: bool = False) -> Call
         return loss.detach()
 
     return step
+
+
+def export(workload: Workload, path: str) -> None:
+    """Write the logits as an ONNX file, for any number of examples, or graphs of any size.
+
+    The exporter needs onnxscript, which is not asked for above: training does without.
+    """
+    feeds = {name: torch.from_numpy(array) for name, array in workload.batches[0].items() if name != "y"}
+    sizes = {name: {1: "edges"} if name == "edge_index" else {0: "batch"} for name in feeds}
+    if "edge_weight" in sizes:
+        sizes["edge_weight"] = {0: "edges"}
+    torch.onnx.export(
+        network(workload).eval(),
+        tuple(feeds.values()),
+        path,
+        input_names=list(feeds),
+        output_names=["logits"],
+        dynamic_shapes=sizes,
+        external_data=False,
+    )
