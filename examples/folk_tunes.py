@@ -63,7 +63,7 @@ def learn(predict: Callable[[gc.Tensor], gc.Tensor], corpus: Corpus, length: int
     logits = predict(text)
     losses = nn.cross_entropy(logits.mT, following, reduction="none")  # (batch, steps)
     train, validation = (corpus.windows(tunes, length) for tunes in (corpus.train, corpus.validation))
-    test = corpus.windows(corpus.test, length, stride=length // 4)
+    test = corpus.windows(corpus.test, length, stride=4)
     steps = epochs * -(-len(train["text"]) // 16)
     optimizer = gc.optim.Adam(gc.optim.schedule.OneCycle(rate, steps, rising=0.1))
     options = gc.RuntimeOptions(threads=1)  # steps of this size are not faster with more
@@ -95,16 +95,19 @@ def reader(path: Path, corpus: Corpus, count: int) -> Predict:
     return read
 
 
-def compose(predict: Predict, corpus: Corpus, count: int, temperature: float, longest: int = 500) -> list[str]:
-    """Some tunes, drawn character by character from softmax(logits / temperature)."""
+def compose(predict: Predict, corpus: Corpus, count: int, temperature: float, opening: str = "\n\n") -> list[str]:
+    """Some tunes, drawn character by character from softmax(logits / temperature), as they go on after an opening."""
     rng = np.random.default_rng(0)
-    predict(["\n"] * count)
-    texts = ["\n\n"] * count  # behind an empty line, a tune begins
-    while len(texts[0]) < longest and not all("\n\n" in text[2:] for text in texts):
+    for place in range(1, len(opening)):
+        predict([opening[:place]] * count)
+    texts = [opening] * count  # which ends with an empty line, so that a tune begins
+    for _ in range(500):
         logits = predict(texts)
         drawn = np.argmax(logits / temperature + rng.gumbel(size=logits.shape), axis=1)  # as often as softmax says
         texts = [text + corpus.characters[k] for text, k in zip(texts, drawn, strict=True)]
-    return [text[2:].partition("\n\n")[0] + "\n" for text in texts]
+        if all("\n\n" in text[len(opening) :] for text in texts):
+            break
+    return [text[len(opening) :].partition("\n\n")[0] + "\n" for text in texts]
 
 
 class Result(NamedTuple):
