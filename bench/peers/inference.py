@@ -105,7 +105,9 @@ def compare(name: str, *, threads: int = THREADS, rounds: int = ROUNDS, turn: fl
         if not most <= TOLERANCE:
             raise InferenceFailure(f"the outputs for {title} differ by {most:.2g}, at most {TOLERANCE:g} expected")
         runs = {exporter: _runner(session, feeds) for exporter, session in sessions.items()}
-        timings[title] = _timing(interleaved(runs, rounds=rounds, turn=turn).times)
+        timings[f"{title}, 1 thread" if name in RACING else title] = _timing(
+            interleaved(runs, rounds=rounds, turn=turn).times
+        )
     return {"title": workload.name, "bytes": size, "difference": most, "timings": timings}
 
 
@@ -129,7 +131,7 @@ def inputs(name: str, workload: Workload) -> dict[str, Arrays]:
     """What the models are run on, by its title: one example and many; of graphs the whole one."""
     feeds = {key: array for key, array in workload.batches[0].items() if key != "y"}
     if "edge_index" in feeds:
-        return {"whole graph, 1 thread": feeds}
+        return {"whole graph": feeds}
     counts = (ONE, FEWER.get(name, MANY))
     return {str(n): {key: np.resize(x, (n, *x.shape[1:])) for key, x in feeds.items()} for n in counts}
 
@@ -179,7 +181,7 @@ def rows(figures: Figures) -> list[list[str]]:
     for inference in figures["workloads"].values():
         sizes = [f"{inference['bytes'][exporter] / 1024:,.0f}" for exporter in EXPORTERS]
         for title, t in inference["timings"].items():
-            times = [f"{t['graphc'] * 1e3:.3g}", f"{t['torch'] * 1e3:.3g}"]
+            times = [f"{t['graphc'] * 1e3:,.2f}", f"{t['torch'] * 1e3:,.2f}"]
             ratio = f"{t['ratio']:.2f} ({t['ratio_low']:.2f}–{t['ratio_high']:.2f})"
             found.append([inference["title"].partition(",")[0], title, *times, ratio, *sizes])
     return found
