@@ -26,13 +26,13 @@ def _channels(draw: Drawn) -> dict[str, int]:
 def _convolution(draw: Drawn, name: str) -> Case:
     rank = rank_of(name)
     options: dict[str, Any] = _channels(draw)
-    options |= {"kernel_size": draw.per_axis(rank, 1, 3), "dilation": draw.per_axis(rank, 1, 2)}
-    options["padding"] = draw.of("numbers", "numbers", "same", "valid")
+    options |= {"kernel_size": draw.per_axis(rank, 1, 4), "dilation": draw.of(1, draw.per_axis(rank, 1, 2))}
+    options["padding"] = draw.of("same", "numbers", "numbers", "valid")
     options["padding_mode"] = draw.of("zeros", "zeros", "reflect", "replicate", "circular")
     options["stride"] = 1 if options["padding"] == "same" else draw.per_axis(rank, 1, 3)
     if options["padding"] == "numbers":
         options["padding"] = draw.per_axis(rank, 0, 2)
-    image, symbols = draw.image(rank, options["in_channels"], 5)
+    image, symbols = draw.image(rank, options["in_channels"], 7)
     return Case(options, [image], symbols, inferred=draw.of((), ("in_channels",)))
 
 

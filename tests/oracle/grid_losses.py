@@ -41,7 +41,7 @@ def _case(options: dict[str, Any], *inputs: Array, **fields: Any) -> Case:
 
 
 def _weights(draw: Drawn, *shape: int) -> np.ndarray | None:
-    return draw.of(None, np.linspace(0, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape))
+    return draw.of(None, np.linspace(0.25, 2, int(np.prod(shape)), dtype=np.float32).reshape(shape))
 
 
 @layers("MSELoss", "L1Loss", "HuberLoss", "SmoothL1Loss")

@@ -51,6 +51,9 @@ DEFAULTED |= {f"Transformer{kind}": {"activation"} for kind in ("", "EncoderLaye
 LEGACY = {"device", "dtype", "inplace", "size_average", "reduce", "min_value", "max_value", "mode"}
 
 
+COSTLY = ("Transformer", "RNN", "GRU", "LSTM")
+
+
 def hold(name: str, check, count: int, *, derandomize: bool) -> None:
     @settings(
         max_examples=count,
@@ -71,7 +74,7 @@ def hold(name: str, check, count: int, *, derandomize: bool) -> None:
 
 @pytest.mark.parametrize("name", GRID)
 def test_outputs_and_all_gradients_equal_pytorchs(name: str) -> None:
-    hold(name, compare, 3, derandomize=True)
+    hold(name, compare, 2 if name.startswith(COSTLY) else 4, derandomize=True)
 
 
 @pytest.mark.nightly
