@@ -103,6 +103,8 @@ class _Body:
         for node in self.order:
             if node in self.moving and node not in self.dependent and not node.is_leaf and self._moves(node):
                 self.ahead.add(node)
+                if node.op == "MatMul":
+                    self.limit = max(self.limit, _size(node.out()))
         for node in reversed(self.order):
             if node not in self.ahead:
                 self.ahead -= {t.node for t in node.inputs if t is not None and t.op in _VIEWS and not t.node.domain}
@@ -119,8 +121,7 @@ class _Body:
 
     def fits(self, *tensors: Tensor) -> bool:
         """Whether none of the tensors is larger than what a step reads, or a product that moves."""
-        made = [_size(n.out()) for n in self.ahead if n.op == "MatMul"]
-        return all(_size(t) <= max([self.limit, *made]) for t in tensors)
+        return all(_size(t) <= self.limit for t in tensors)
 
     def frontier(self) -> list[Tensor]:
         """The tensors to compute for all steps: what moves, and is read by what stays, or stacked."""

@@ -136,6 +136,7 @@ def test_split_loops_compute_the_same_and_have_the_same_gradients(state: object,
     last, ys = gc.scan(step, H, (X, gc.cos(X)), reverse=reverse)
     old = gc.graph([last, ys])
     new = split_scans(old)
+    assert split_scans(new) == new
     assert_same(old, new)
     wrt = [t for t in (X, W, H) if t in old.inputs]
     losses = [gc.sum(g.outputs[0]) + gc.sum(g.outputs[1] * g.outputs[1]) for g in (old, new)]
