@@ -25,7 +25,8 @@ from passes.rewrite import RuleSet, rewrite, rule
 
 __all__ = ["split_scans"]
 
-_CHEAP = {
+_MOVABLE = {
+    "MatMul",
     *BROADCASTING,
     *("Abs", "Cast", "Ceil", "Clip", "Concat", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish"),
     *("Identity", "LeakyRelu", "Log", "Mish", "Neg", "Not", "Reciprocal", "Relu", "Sigmoid", "Sign", "Sin"),
@@ -111,13 +112,15 @@ class _Body:
 
     def _moves(self, node: Node) -> bool:
         given = [t for t in node.inputs if t is not None]
-        if node.domain or any(t.node in self.moving and t.node not in self.ahead for t in given):
+        if node.domain or node.op not in _MOVABLE:
+            return False
+        if any(t.node in self.moving and t.node not in self.ahead for t in given):
             return False
         if any(t.tensor_type.shape is None for t in (*given, *node.outputs)):
             return False
         if node.op == "MatMul":
             return given[1].node not in self.moving and given[1].ndim == 2
-        return node.op in _CHEAP and self.fits(*node.outputs)
+        return self.fits(*node.outputs)
 
     def fits(self, *tensors: Tensor) -> bool:
         """Whether none of the tensors is larger than what a step reads, or a product that moves."""
