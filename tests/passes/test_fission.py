@@ -98,11 +98,6 @@ def test_what_draws_stays() -> None:
     kept(lambda h, v: (h + gc.op.RandomNormalLike(v, dtype=1), None))
 
 
-def test_what_reads_a_sequence_stays() -> None:
-    whole = gc.op.SequenceConstruct(H, H)
-    kept(lambda h, v: (h + gc.op.SequenceAt(whole, gc.cast(gc.sum(v), "int64") * 0), None))
-
-
 def test_slices_of_opposite_directions_stay() -> None:
     body = gc.graph([H + gc.exp(gc.input("v", ("b", 3))) * gc.input("u", ("b", 3))])
     inputs = [H, *(t for t in body.inputs if t.name != "h")]
