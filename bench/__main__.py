@@ -1,19 +1,41 @@
-"""`python -m bench [TABLE ...]`: run the named measurements, all when none is named. Each is a module of this one."""
+"""`python -m bench`: graphc and its peers side by side, written to docs/benchmarks.md, in up to 40 minutes.
+
+`python -m bench peers ...` and `python -m bench scaling ...` measure parts of it; `--help` after either says what.
+`python -m bench --quick --against docs/benchmarks.json` tells whether ratios have dropped.
+`python -m bench TABLE ...` runs other measurements, of graphc itself, each a module of this package.
+"""
 
 import argparse
 import importlib
 import pkgutil
+import sys
 
 import bench
 
-HELPERS = ("__main__", "gpu_models", "models", "rounds", "table")
+COMMANDS = {"peers": "bench.peers.side_by_side", "scaling": "bench.peers.scaling"}
+HELPERS = ("__main__", "gpu_models", "models", "peers", "rounds", "table")
 TABLES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in HELPERS)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=f"any of {', '.join(TABLES)}; all when none")
-    names = parser.parse_args().tables or TABLES
+    arguments = sys.argv[1:]
+    if arguments and arguments[0] in COMMANDS:
+        importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+    elif {"--quick", "--against"} & set(arguments):
+        importlib.import_module(COMMANDS["peers"]).main(arguments)
+    elif arguments:
+        tables(arguments)
+    else:
+        for module in COMMANDS.values():
+            importlib.import_module(module).main()
+
+
+def tables(arguments: list[str]) -> None:
+    """Run the named measurements."""
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=form)
+    parser.add_argument("tables", nargs="+", metavar="TABLE", help=f"any of {', '.join(TABLES)}")
+    names = parser.parse_args(arguments).tables
     unknown = sorted(set(names) - set(TABLES))
     if unknown:
         parser.error(f"there is no table {', '.join(unknown)}; the tables are {', '.join(TABLES)}")

@@ -6,8 +6,8 @@ made on demand and marked complete by a stamp; it is made anew when the requirem
 
 import ast
 import hashlib
-import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / ".bench"
 STAMP = ".complete"
+RUNS_ON = ["graphc", "onnxruntime", "onnx", "numpy"]
 OWN_PACKAGES = ("graphc", "passes", "runtimes")
 NOT_COUNTED = ("pip", "setuptools", "pkg_resources", "_distutils_hack")
 
@@ -79,14 +80,12 @@ def requirements(name: str) -> tuple[str, ...]:
     raise EnvironmentFailure(f"there is no peer {name}: no file with_{name}.py in {Path(__file__).parent}")
 
 
-def versions(interpreter: Path) -> dict[str, str]:
-    """The packages of an environment and their versions, by name."""
-    code = (
-        "import importlib.metadata as m, json;"
-        "print(json.dumps({d.metadata['Name'].lower(): d.version for d in m.distributions()}))"
-    )
+def main_versions(name: str, interpreter: Path) -> dict[str, str]:
+    """The versions of the packages that an environment is asked for by name; of graphc's, of those it runs on."""
+    names = [re.split(r"[=<>\[]", wanted)[0].lower() for wanted in requirements(name) if not wanted.startswith("-")]
+    code = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names or RUNS_ON}}}))"
     found: dict[str, str] = json.loads(_run([str(interpreter), "-I", "-c", code]))
-    return {name: found[name] for name in sorted(found) if name not in NOT_COUNTED}
+    return found
 
 
 def install_size(interpreter: Path) -> int:
@@ -100,17 +99,6 @@ def install_size(interpreter: Path) -> int:
     if any(e.name.startswith("__editable__") for e in entries):
         entries += [ROOT / name for name in OWN_PACKAGES]
     return sum(_size(entry) for entry in entries)
-
-
-def main_requirement(name: str) -> str:
-    """The name of the package that an environment is about: the first that is asked for."""
-    first = requirements(name)[0]
-    return "graphc" if first.startswith("-") else first.split("==")[0].split("[")[0]
-
-
-def available(peer: str) -> bool:
-    """Whether the module of a peer is written."""
-    return importlib.util.find_spec(f"bench.peers.{PEERS[peer].module}") is not None
 
 
 def _digest(wanted: tuple[str, ...]) -> str:
