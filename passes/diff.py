@@ -13,6 +13,8 @@ from graphc.serial.program import named_program
 
 __all__ = ["diff"]
 
+_SPACES = re.compile(r"""("[^"]*"|'[^']*')|(?<=\S) +(?=\S)""")  # those in quotes stay
+
 
 def diff(before: Graph, after: Graph, *, context: int = 2) -> str:
     """The unified diff of the printed programs of two graphs, with `context` lines around each change; "" when equal.
@@ -30,7 +32,7 @@ def diff(before: Graph, after: Graph, *, context: int = 2) -> str:
 
 def _lines(program: str) -> list[str]:
     """The lines without what aligns their columns, which depends on other lines."""
-    return [re.sub(r"(?<=\S) {2,}(?=\S)", "  ", line) for line in program.splitlines()]
+    return [_SPACES.sub(lambda found: found[1] or " ", line) for line in program.splitlines()]
 
 
 def _corresponding(before: Graph, after: Graph, names: dict[Node, list[str]]) -> dict[tuple[Node, int], str]:

@@ -22,6 +22,14 @@ def test_equal_graphs_have_no_difference() -> None:
     assert diff(g, g) == ""
 
 
+def test_lines_that_are_aligned_otherwise_are_not_shown() -> None:
+    x, w = gc.input("x", ("n", 3)), gc.parameter("w", (3,))
+    more = gc.parameter("a_parameter_of_a_longer_name", (3,))
+    text = diff(gc.graph({"y": gc.exp(x * w)}), gc.graph({"y": gc.exp(x * w) + more}))
+    assert not [line for line in changed(text) if " w :" in line or "Mul" in line]
+    assert any("a_parameter_of_a_longer_name" in line for line in changed(text))
+
+
 def test_only_changed_lines_are_shown_though_all_that_follows_is_new() -> None:
     x = gc.input("x", ("n", 3))
     t = gc.exp(x + 0.0)
