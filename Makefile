@@ -36,6 +36,7 @@ test-gpu: .venv-gpu/.test
 bench-gpu: .venv-gpu/.test
 	.venv-gpu/bin/python -m bench.gpu --out out/gpu-bench.md
 
+# Writes docs/benchmarks.md. Makes an environment for each peer in .bench first: downloads of some GB.
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench
 
@@ -44,7 +45,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .venv-gpu out examples/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-gpu .bench out examples/browser/node_modules build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

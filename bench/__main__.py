@@ -26,8 +26,7 @@ def main() -> None:
     elif arguments:
         tables(arguments)
     else:
-        for module in COMMANDS.values():
-            importlib.import_module(module).main()
+        importlib.import_module("bench.peers.everything").main()
 
 
 def tables(arguments: list[str]) -> None:

@@ -30,10 +30,21 @@ imports apart, in brackets.
 
 """
 
+EXPORTS = """
+Files written by `gc.export` and by `torch.onnx.export`, run by onnxruntime in one process; ratios above 1 say that
+graphc's runs faster.
+
+"""
+
+BUSY = 0.5  # of the load at the start: figures of a machine that does other things are not to be quoted
+WARNING = """
+The machine was busy, which slows most those whose idle threads spin (OpenMP): measure again before you compare.
+"""
+
 
 def markdown(data: Mapping[str, Any]) -> str:
     """The whole page, of the parts that there are."""
-    sections = {"peers": peers_section, "scaling": scaling_section}
+    sections = {"peers": peers_section, "inference": inference_section, "scaling": scaling_section}
     return HEAD + "".join(write(data[part]) for part, write in sections.items() if part in data)
 
 
@@ -60,6 +71,23 @@ def peers_section(part: Peers) -> str:
                 ["peer", "packages", "installed"],
                 [[n["title"], _versions(n["versions"]), size(n["install"])] for n in part["peers"].values()],
             ),
+        ]
+    )
+
+
+def inference_section(part: Mapping[str, Any]) -> str:
+    """Exported models against PyTorch's exports."""
+    from bench.peers import inference  # which needs onnxruntime
+
+    figures = part["figures"]
+    left_out = [f"- {name} is left out: {_one_line(reason)}.\n" for name, reason in figures["dropped"].items()]
+    return "".join(
+        [
+            "\n## Inference\n\n",
+            provenance_line(part["provenance"]),
+            EXPORTS,
+            table(inference.HEADER, inference.rows(figures)),
+            *(["\n", *left_out] if left_out else []),
         ]
     )
 
@@ -91,7 +119,8 @@ def losses(workloads: Mapping[str, Comparison]) -> list[tuple[str, str]]:
 def provenance_line(made: Provenance, *further: str) -> str:
     """Where figures come from, as a sentence."""
     parts = [made["machine"], *further, f"load at the start {made['load']:g}", made["date"], f"`{made['command']}`"]
-    return "; ".join(parts) + ".\n"
+    busy = WARNING if made["load"] > BUSY else ""
+    return "; ".join(parts) + ".\n" + busy
 
 
 def duration(seconds: float | None) -> str:

@@ -174,6 +174,22 @@ def test_curves_leave_empty_what_a_peer_did_not_manage():
     assert "| 3,000     | 1.5 s  | –        |" in lines
 
 
+def test_the_report_compares_exported_models():
+    timing = {"graphc": 1e-3, "torch": 2e-3, "ratio": 2.0, "ratio_low": 1.9, "ratio_high": 2.1}
+    found = {"title": "MLP, SGD", "bytes": {"graphc": 1024, "torch": 4096}, "timings": {"1": timing}}
+    figures = {"workloads": {"mlp-sgd": found}, "dropped": {"gcn": "no exporter"}}
+    page = report.markdown({"inference": {"provenance": PART["provenance"], "figures": figures}})
+    assert "| MLP " in page
+    assert "2.00 (1.90–2.10)" in page
+    assert "- gcn is left out: `no exporter`.\n" in page
+
+
+def test_figures_of_a_busy_machine_say_so():
+    busy = {**PART, "provenance": {**PART["provenance"], "load": 9.0}}
+    assert "The machine was busy" in report.markdown({"peers": busy})
+    assert "The machine was busy" not in report.markdown({"peers": PART})
+
+
 def test_parts_of_a_file_are_replaced_one_by_one(tmp_path):
     path = tmp_path / "docs" / "benchmarks.json"
     results.update(path, "peers", {"a": 1.23456})
