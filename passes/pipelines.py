@@ -4,8 +4,8 @@
 
 `train` is what training steps go through: the passes marked `before_gradient` are applied to the loss before it is
 differentiated, the others to the finished step. `inference` is what exported models go through; it fuses into operators
-of the opset that the model needs anyway. `debug` changes nothing, so that what runs is what was written, and checks the
-invariants of graphs.
+of the opset that the model needs anyway, and makes scattered sums safe for several threads. `debug` changes nothing, so
+that what runs is what was written, and checks the invariants of graphs.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from passes.fusion import fuse, fuse_forward, split_losses
 from passes.loops import merge_loops
 from passes.lowering.convolution import lower_convolutions
 from passes.lowering.recurrent import lower_recurrent
+from passes.lowering.scatter import order_scatters
 from passes.manager import Pass, before_gradient
 from passes.simplify import simplify
 from passes.verify import verify
@@ -55,5 +56,5 @@ train: list[Pass] = [
     *(_recurrent_as_scans, before_gradient(fuse_forward), merge_loops, split_scans),
     *(split_losses, lower_convolutions, simplify, fuse, fold_update),
 ]
-inference: list[Pass] = [to_inference, simplify, fuse_portable]
+inference: list[Pass] = [to_inference, simplify, fuse_portable, order_scatters]
 debug: list[Pass] = [check]

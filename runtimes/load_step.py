@@ -15,7 +15,6 @@ from graphc.errors import FeedError, ModelImportError, StateError
 from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.ir.origin import location
-from graphc.serial.export import to_model
 from graphc.serial.load import load_proto, open_proto
 from graphc.serial.metadata import BATCH_KEY, HYPER_KEY
 from graphc.serial.model import Model
@@ -25,7 +24,8 @@ from runtimes.device_state import DeviceState
 from runtimes.evaluate import evaluate
 from runtimes.executor import Executor
 from runtimes.feeds import FeedChecker
-from runtimes.session import Device, RuntimeOptions, Session
+from runtimes.onnx_runtime import OnnxRuntime
+from runtimes.session import Device, RuntimeOptions
 from runtimes.state import State, load_state, match_state
 
 __all__ = ["LoadedStep", "load_step"]
@@ -52,7 +52,7 @@ class LoadedStep:
         self.metadata = MappingProxyType(dict(metadata))
         self.hyperparameters = dict(hyperparameters)
         self.batch_inputs = tuple(name for name in graph.feeds if name not in hyperparameters)
-        session = Session(to_model(graph), device=device, options=options)
+        session = OnnxRuntime(device, options).compile(graph, {})
         self._state = DeviceState(graph, match_state(state, graph), session.device)
         self._executor = Executor(graph, session, self._state)
         self._check = FeedChecker(list(graph.feeds.values()))

@@ -11,6 +11,7 @@ from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.serial.export import to_model
 from passes.lowering.cuda import lower_for_cuda
+from passes.lowering.scatter import order_scatters
 from runtimes import buffers
 from runtimes.options import RuntimeOptions
 from runtimes.session import Device, Session, resolve
@@ -21,7 +22,8 @@ __all__ = ["OnnxRuntime"]
 class OnnxRuntime:
     """onnxruntime on "cpu", "cuda", or "auto": CUDA where it works, and else the CPU. `device` is which one it is.
 
-    For CUDA, graphs go through :func:`passes.lowering.cuda.lower_for_cuda`.
+    For CUDA, graphs go through :func:`passes.lowering.cuda.lower_for_cuda`; for several threads of a CPU through
+    :func:`passes.lowering.scatter.order_scatters`, without which sums of scattered values may be wrong.
 
     Raises UnavailableError: onnxruntime is not installed, or the device is not there.
     """
@@ -32,7 +34,11 @@ class OnnxRuntime:
 
     def model(self, graph: Graph, constants: Mapping[str, Array]) -> onnx.ModelProto:
         """The model of `graph` as it runs on this device."""
-        return to_model(lower_for_cuda(graph) if self.device == "cuda" else graph, state=constants)
+        if self.device == "cuda":
+            graph = lower_for_cuda(graph)
+        elif self.options.threads != 1:
+            graph = order_scatters(graph)
+        return to_model(graph, state=constants)
 
     def compile(self, graph: Graph, constants: Mapping[str, Array]) -> Session:
         """The session of `graph`. Raises UnavailableError where an operator has no kernel."""
