@@ -111,7 +111,9 @@ def test_bce_equals_pytorchs(reduction: str) -> None:
 def test_bce_of_certain_probabilities_equals_pytorchs(target: float) -> None:
     p = np.array([0.0, 1.0, 1e-30, 1e-37], np.float32)
     y = np.full(4, target, np.float32)
-    ours = gc.evaluate(nn.binary_cross_entropy(gc.input("p", (4,)), gc.input("y", (4,)), reduction="none"), {"p": p, "y": y})
+    ours = gc.evaluate(
+        nn.binary_cross_entropy(gc.input("p", (4,)), gc.input("y", (4,)), reduction="none"), {"p": p, "y": y}
+    )
     theirs = torch.nn.functional.binary_cross_entropy(torch.tensor(p), torch.tensor(y), reduction="none")
     np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-6, atol=1e-7)
 
