@@ -54,10 +54,10 @@ def _ordered(node: Node) -> Tensor | None:
     if data.dtype in _HALVES:
         wider = (F.cast(data, "float32"), indices, F.cast(updates, "float32"))
         return F.cast(apply("ScatterND", wider, dict(node.attrs)).out(), data.dtype)
-    shape = _shape(data)
-    width = F.reshape(F.prod(shape[depth:]), (1,))
-    rows = F.reshape(data, F.concat([F.reshape(F.prod(shape[:depth]), (1,)), width]))
-    places = _places(indices, shape[:depth])
+    sizes = _sizes(data)
+    count, width = (F.reshape(F.prod(_joined(part)), (1,)) for part in (sizes[:depth], sizes[depth:]))
+    rows = F.reshape(data, F.concat([count, width]))
+    places = _places(indices, sizes[:depth])
     parts = F.reshape(updates, F.concat([F.shape_of(places), width]))
 
     def by_element() -> Tensor:
@@ -73,33 +73,39 @@ def _ordered(node: Node) -> Tensor | None:
         few = F.less_equal(F.prod(F.shape_of(parts)), SMALL)
         # Groups are operands, so that all that is scattered to the same places shares them.
         made = F.cond(few, lambda *_: by_element(), lambda *g: _summed(rows, _Groups(*g), parts), *_sorted(places))
-    return F.reshape(made, shape)
+    return F.reshape(made, _joined(sizes))
 
 
 _RULES = RuleSet([_ordered])
 
 
-def _shape(data: Tensor) -> Tensor:
-    """The shape of `data`, symbolic sizes from inputs where these tell them: then equal sizes are one tensor."""
-    known = {d: (leaf, axis) for leaf in leaves([data])[::-1] for axis, d in enumerate(_dims(leaf))}
-    sizes = []
-    for axis, d in enumerate(data.shape):
-        leaf, at = known.get(d, (data, axis))
-        sizes.append(constant(np.array([d], np.int64)) if isinstance(d, int) else F.shape_of(leaf)[at : at + 1])
-    return F.concat(sizes)
+def _sizes(data: Tensor) -> list[Tensor]:
+    """The sizes of `data`, vectors of one element; symbolic ones are read off inputs: equal ones are one tensor."""
+    known: dict[dims.Dim, Tensor] = {}
+    for leaf in sorted(leaves([data]), key=lambda t: str(t.name)):
+        for axis, d in enumerate(_dims(leaf)):
+            known.setdefault(d, F.shape_of(leaf)[axis : axis + 1])
+    return [
+        constant(np.array([d], np.int64)) if isinstance(d, int) else known.get(d, F.shape_of(data)[axis : axis + 1])
+        for axis, d in enumerate(data.shape)
+    ]
+
+
+def _joined(sizes: list[Tensor]) -> Tensor:
+    return F.concat(sizes) if sizes else constant(np.zeros(0, np.int64))
 
 
 def _dims(t: Tensor) -> dims.Shape:
     return (t.type.shape or ()) if isinstance(t.type, TensorType) else ()
 
 
-def _places(indices: Tensor, shape: Tensor) -> Tensor:
+def _places(indices: Tensor, sizes: list[Tensor]) -> Tensor:
     """The positions that tuples of indices, negative ones from the end, have in an array of that shape; a vector."""
     tuples = F.cast(F.reshape(indices, (-1, indices.shape[-1])), "int64")
-    tuples = F.where(F.less(tuples, 0), tuples + shape, tuples)
-    if indices.shape[-1] == 1:
+    tuples = F.where(F.less(tuples, 0), tuples + _joined(sizes), tuples)
+    if len(sizes) == 1:
         return F.squeeze(tuples, 1)
-    strides = [F.prod(shape[axis + 1 :]) for axis in range(indices.shape[-1])]
+    strides = [F.prod(_joined(sizes[axis + 1 :])) for axis in range(len(sizes))]
     return F.sum(tuples * F.stack(strides, 0), 1)
 
 
