@@ -68,6 +68,20 @@ def read(path: Path) -> dict[str, Any]:
     return found
 
 
+def joined(old: Peers | None, new: Peers) -> Peers:
+    """What was measured of some workloads, put among what was measured before: each workload is measured at once."""
+    if old is None:
+        return new
+    before, now = old["provenance"], new["provenance"]
+    commands = dict.fromkeys([*before["command"].split("; "), now["command"]])
+    return {
+        "provenance": {**now, "command": "; ".join(commands), "load": max(before["load"], now["load"])},
+        "threads": new["threads"],
+        "peers": old["peers"] | new["peers"],
+        "workloads": old["workloads"] | new["workloads"],
+    }
+
+
 def update(path: Path, part: str, figures: Any) -> dict[str, Any]:
     """Put one part's figures into a file, rounded; the other parts stay. Returns all of them."""
     found = {**read(path), part: rounded(figures)}

@@ -36,8 +36,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     if options.against:
         sys.exit(_guarded(options.against, part["workloads"], peers, plan))
     whole = not (options.workload or options.peer or options.quick)
-    if whole or options.out:
+    if whole:
         write(options.out or DOCS, "peers", part)
+    elif options.out:
+        write(options.out, "peers", results.joined(results.read(options.out / "benchmarks.json").get("peers"), part))
     print(report.peers_section(part))
     for name, peer in report.losses(part["workloads"]):
         if (name, peer) not in CAUSES:

@@ -205,3 +205,22 @@ def test_figures_keep_four_digits():
 @pytest.mark.parametrize(("seconds", "text"), [(None, "–"), (12.34, "12.3 s"), (0.0123, "12.3 ms"), (9e-6, "9 µs")])
 def test_durations_have_three_digits(seconds, text):
     assert report.duration(seconds) == text
+
+
+def test_workloads_measured_alone_join_those_measured_before():
+    old = {
+        "provenance": provenance("a", 0.1),
+        "threads": 2,
+        "peers": {"graphc": 1, "jax": 1},
+        "workloads": {"x": 1, "y": 1},
+    }
+    new = {"provenance": provenance("b", 0.0), "threads": 2, "peers": {"graphc": 2}, "workloads": {"y": 2}}
+    assert results.joined(None, new) is new
+    made = results.joined(results.joined(old, new), new)
+    assert made["workloads"] == {"x": 1, "y": 2}
+    assert made["peers"] == {"graphc": 2, "jax": 1}
+    assert (made["provenance"]["command"], made["provenance"]["load"]) == ("a; b", 0.1)
+
+
+def provenance(command: str, load: float) -> dict[str, object]:
+    return {"date": "today", "command": command, "machine": "this", "load": load}
