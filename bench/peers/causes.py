@@ -4,9 +4,7 @@ The report prints a cause beside each row where graphc takes over 5 % longer, an
 """
 
 _CALL = "next to nothing is computed: graphc checks each batch in Python, and onnxruntime starts each operator"
-_ADAM = (
-    "XLA fuses an update of Adam into one loop over the weights; in ONNX each of its operators reads and writes it"
-)
+_ADAM = "XLA fuses an update of Adam into one loop over the weights; in ONNX each of its operators reads and writes it"
 _SORTED = (
     "onnxruntime's ScatterND for the CPU loses sums on several threads, so that graphc sorts and sums first; a step of "
     "one thread does not"
