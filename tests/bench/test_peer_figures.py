@@ -146,6 +146,7 @@ def test_who_is_left_out_is_named_on_one_line():
 
 def test_a_loss_is_printed_with_its_cause(monkeypatch):
     assert report.losses(PART["workloads"]) == [("gcn", "torch")]
+    monkeypatch.delitem(CAUSES, ("gcn", "torch"), raising=False)
     assert "- PyTorch, eager is faster: the cause is yet to be found.\n" in report.markdown({"peers": PART})
     monkeypatch.setitem(CAUSES, ("gcn", "torch"), "it sorts the edges once")
     assert "- PyTorch, eager is faster: it sorts the edges once.\n" in report.markdown({"peers": PART})
