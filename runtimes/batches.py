@@ -26,9 +26,13 @@ class Batch(Protocol):
     first axis with an entry for each step.
     """
 
-    rows: int
     steps: int
     shapes: Shapes
+
+    @property
+    def rows(self) -> int:
+        """How many rows."""
+        ...
 
     def fill(self, inputs: FrameInputs) -> None:
         """Give the rows to the inputs of a frame for `shapes`."""
@@ -42,14 +46,18 @@ class Batch(Protocol):
 class Loaded:
     """A batch of arrays that are in memory."""
 
-    __slots__ = ("_arrays", "rows", "shapes", "steps")
+    __slots__ = ("_arrays", "shapes", "steps")
 
     def __init__(self, arrays: Mapping[str, Array], steps: int = 1) -> None:
         self._arrays = arrays
         self.shapes: Shapes = {name: array.shape for name, array in arrays.items()}
-        axis = int(steps > 1)
-        self.rows = steps * next((shape[axis] for shape in self.shapes.values() if len(shape) > axis), 1)
         self.steps = steps
+
+    @property
+    def rows(self) -> int:
+        """How many rows: the size of the first axis that follows that of the steps."""
+        axis = int(self.steps > 1)
+        return self.steps * next((shape[axis] for shape in self.shapes.values() if len(shape) > axis), 1)
 
     def fill(self, inputs: FrameInputs) -> None:
         """Give the rows to the inputs of a frame for `shapes`."""

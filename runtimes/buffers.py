@@ -14,7 +14,7 @@ from graphc.errors import UnavailableError
 from graphc.ir.constant import Array
 from graphc.ir.types import DType, as_dtype, from_onnx_name
 
-__all__ = ["aligned", "copied", "fill", "is_extended", "on_device", "onnxruntime", "to_numpy", "view"]
+__all__ = ["aligned", "copied", "fill", "is_extended", "is_shared", "on_device", "onnxruntime", "to_numpy", "view"]
 
 _ALIGNMENT = 64
 _UNSIGNED = {1: np.uint8, 2: np.uint16}
@@ -51,12 +51,17 @@ def view(array: Array) -> Any:
     if not is_extended(array.dtype):
         return value.ortvalue_from_numpy(array)
     dtype = as_dtype(array.dtype)
-    if dtype.bits >= 8:
+    if is_shared(array.dtype):
         return value.ortvalue_from_numpy_with_onnx_type(_bits(array), dtype.code)
     made = value.ortvalue_from_shape_and_type(list(array.shape), dtype.code)
     packed = _packed(array, dtype.bits)
     ctypes.memmove(made.data_ptr(), packed.ctypes.data, packed.nbytes)
     return made
+
+
+def is_shared(dtype: np.dtype[Any]) -> bool:
+    """Whether :func:`view` shares the memory of an array of `dtype`."""
+    return not is_extended(dtype) or as_dtype(dtype).bits >= 8
 
 
 def is_extended(dtype: np.dtype[Any]) -> bool:

@@ -34,7 +34,7 @@ class DeviceState:
         updated = {str(t.name) for t in graph.updates}
         first: dict[str, Any] = {}
         second: dict[str, Any] = {}
-        self._arrays: list[Array] = []  # the memory of OrtValues on the CPU
+        self._memory: dict[Any, Array] = {}  # of OrtValues on the CPU
         for name, array in match_state(state, graph).items():
             first[name] = self._allocate(array)
             second[name] = self._allocate(array) if name in updated else first[name]
@@ -45,8 +45,10 @@ class DeviceState:
             return buffers.on_device(array, "cuda", self.device_id)
         own = buffers.aligned(array.shape, array.dtype)
         own[...] = array
-        self._arrays.append(own)
-        return buffers.view(own)
+        value = buffers.view(own)
+        if buffers.is_shared(own.dtype):
+            self._memory[value] = own
+        return value
 
     def read(self) -> dict[str, Array]:
         """Copies of the current values."""
@@ -64,8 +66,9 @@ class DeviceState:
         self.side = other
 
     def get(self, value: Any) -> Array:
-        """A value of this state, or of what runs with it, as an array."""
-        return buffers.to_numpy(value)
+        """A copy of a value of this state, or of what runs with it, as an array."""
+        memory = self._memory.get(value)
+        return buffers.to_numpy(value) if memory is None else memory.copy()
 
     def _replace(self, side: dict[str, Any], name: str, array: Array) -> None:
         buffers.fill(side[name], array)

@@ -37,6 +37,8 @@ class Position:
 
     def moved(self, before: int, after: int) -> Position:
         """The same place in the data, although the step counter went from `before` to `after`."""
+        if not self.batch:
+            return self  # no step counts
         epoch, row = self.at(before)
         return Position(epoch, row, after, self.batch)
 

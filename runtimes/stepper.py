@@ -46,8 +46,9 @@ class Stepper:
         self._data: ResidentData | None = None
         self._graphs: dict[tuple[bool, object], tuple[Graph, Program]] = {}
         self._executors: dict[tuple[bool, bool], Executor] = {}  # for several steps or one, of resident data or not
-        self._shapes: Shapes | None = None
-        self._frame: Frame | ProgramFrame | None = None  # that for batches of these shapes
+        self._frame: Frame | ProgramFrame | None = None
+        self._shapes: Shapes = {}  # of the batches that the frame is for
+        self._steps = 0
 
     @contextlib.contextmanager
     def reading(self, data: ResidentData | None) -> Iterator[None]:
@@ -65,9 +66,9 @@ class Stepper:
         None when a loss is not finite; then the state is as it was before.
         """
         frame = self._frame
-        if frame is None or batch.shapes is not self._shapes:
+        steps, shapes, rate = batch.steps, batch.shapes, self._rate
+        if frame is None or steps != self._steps or (shapes is not self._shapes and shapes != self._shapes):
             frame = self._prepare(batch)
-        steps, rate = batch.steps, self._rate
         batch.fill(frame.inputs)
         rates = frame.inputs[LEARNING_RATE].buffer
         rates[...] = rate(done) if steps == 1 else [rate(done + step) for step in range(steps)]
@@ -87,7 +88,7 @@ class Stepper:
         if executor is None:
             executor = self._executors[key] = self._make(*key)
         self._frame = executor.frame({**batch.shapes, LEARNING_RATE: () if batch.steps == 1 else (batch.steps,)})
-        self._shapes = batch.shapes
+        self._shapes, self._steps = batch.shapes, batch.steps
         return self._frame
 
     def _make(self, several: bool, resident: bool) -> Executor:

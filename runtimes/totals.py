@@ -36,6 +36,8 @@ def outputs_of(metrics: Mapping[str, Tensor | Metric]) -> dict[str, Tensor]:
 
 def report(metrics: Mapping[str, Tensor | Metric], results: Mapping[str, Array]) -> dict[str, Any]:
     """The loss and the metrics of one batch from the outputs of a step."""
+    if not any(isinstance(metric, Metric) for metric in metrics.values()):
+        return {name: float(value) for name, value in results.items()}
     totals = Totals(metrics)
     totals.add(results, 1)
     return totals.result()

@@ -294,17 +294,12 @@ class Trainer:
         Raises FeedError when the batch does not match the inputs, NonFiniteError as `fit` does.
         """
         arrays, _ = self._check(batch)
-        loaded = Loaded(arrays)
-        with self._same_position():
-            results = self._stepper.run(loaded, self.step_count)
-            return self._fail(loaded) if results is None else report(self._metrics, results)
-
-    @contextlib.contextmanager
-    def _same_position(self) -> Iterator[None]:
-        """Keep the place in the data while the step counter changes."""
-        before = self.step_count
-        yield
-        self._position = self._position.moved(before, self.step_count)
+        loaded, done = Loaded(arrays), self.step_count
+        results = self._stepper.run(loaded, done)
+        if results is None:
+            self._fail(loaded)
+        self._position = self._position.moved(done, done + 1)
+        return report(self._metrics, results)
 
     def profile(self, batch: Feeds, *, steps: int = 20) -> Profile:
         """Where the time of a step on `batch` goes: operators with layer and user line. The state does not change.
@@ -387,8 +382,9 @@ class Trainer:
 
     @state.setter
     def state(self, state: State) -> None:
-        with self._same_position():
-            self._state.write(state)
+        before = self.step_count
+        self._state.write(state)
+        self._position = self._position.moved(before, self.step_count)
 
     @property
     def parameters(self) -> dict[str, Array]:
