@@ -240,17 +240,26 @@ def driver_rounds(net: Driven) -> dict[str, Callable[[], tuple[float, float]]]:
     """Microseconds of a step, and those of it inside of onnxruntime, of each form and of the bare session loop."""
     trainer = gc.Trainer(net.loss, optimizer=gc.optim.SGD(1e-2), device="cpu", options=RuntimeOptions(threads=THREADS))
     steps = len(net.data["y"]) // net.batch
-    alone = bare_round(trainer, {name: array[: net.batch] for name, array in net.data.items()}, steps)
+    batch = {name: array[: net.batch] for name, array in net.data.items()}
+    alone = bare_round(trainer, batch, steps)
 
-    def fit(options):
+    def timed(work):
         with session_seconds() as inside:
             start = time.perf_counter()
-            trainer.fit(net.data, batch_size=net.batch, verbose=False, **options)
+            work()
             return (time.perf_counter() - start) / steps * 1e6, inside[0] / steps * 1e6
+
+    def single():
+        for _ in range(steps):
+            trainer.train_step(batch)
+
+    def fit(options):
+        trainer.fit(net.data, batch_size=net.batch, verbose=False, **options)
 
     return {
         "the session alone": lambda: (alone() * 1e3,) * 2,
-        **{name: functools.partial(fit, options) for name, options in FORMS.items()},
+        "train_step": lambda: timed(single),
+        **{name: functools.partial(timed, functools.partial(fit, options)) for name, options in FORMS.items()},
     }
 
 
