@@ -65,11 +65,18 @@ def _range(node: Node) -> IndexRange | None:
     return None
 
 
+def _is_within(array: NDArray[np.int64], allowed: IndexRange) -> bool:
+    """Whether all of `array` lies from `low` to `high`."""
+    if allowed.low == 0:  # taken as unsigned, negative numbers are above all others: one look instead of two
+        return bool(np.maximum.reduce(array.view(np.uint64), axis=None) <= allowed.high)
+    return bool(array.min() >= allowed.low and array.max() <= allowed.high)
+
+
 def refuse_outside(ranges: Mapping[str, IndexRange], arrays: Mapping[str, Array]) -> None:
     """Raise FeedError when an array holds an index outside its range."""
     for name, allowed in ranges.items():
         array: NDArray[np.int64] = np.asarray(arrays[name], np.int64)
-        if not array.size or (array.min() >= allowed.low and array.max() <= allowed.high):
+        if not array.size or _is_within(array, allowed):
             continue
         outside = (array < allowed.low) | (array > allowed.high)
         if allowed.ignored is not None:
