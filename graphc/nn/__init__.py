@@ -33,6 +33,14 @@ from graphc.nn.activation import (
     Tanhshrink,
     Threshold,
 )
+from graphc.nn.adaptive_pooling import (
+    AdaptiveAvgPool1d,
+    AdaptiveAvgPool2d,
+    AdaptiveAvgPool3d,
+    AdaptiveMaxPool1d,
+    AdaptiveMaxPool2d,
+    AdaptiveMaxPool3d,
+)
 from graphc.nn.attention import MultiheadAttention, scaled_dot_product_attention
 from graphc.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from graphc.nn.bilinear import Bilinear
@@ -190,12 +198,6 @@ from graphc.nn.padding import (
     ZeroPad3d,
 )
 from graphc.nn.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AdaptiveAvgPool3d,
-    AdaptiveMaxPool1d,
-    AdaptiveMaxPool2d,
-    AdaptiveMaxPool3d,
     AvgPool1d,
     AvgPool2d,
     AvgPool3d,

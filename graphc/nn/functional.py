@@ -31,6 +31,14 @@ from graphc.functional.linalg import gemm
 from graphc.ir.build import apply
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
+from graphc.nn.adaptive_pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+)
 from graphc.nn.batchnorm import batch_norm
 from graphc.nn.bilinear import bilinear
 from graphc.nn.channels import channel_shuffle, local_response_norm
@@ -74,12 +82,6 @@ from graphc.nn.losses import (
 from graphc.nn.normalization import group_norm, instance_norm, layer_norm, rms_norm
 from graphc.nn.padding import pad
 from graphc.nn.pooling import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,

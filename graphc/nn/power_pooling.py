@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from graphc import functional as F
 from graphc.errors import OperatorError
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
-from graphc.nn.convolution import Sizes, per_axis
-from graphc.nn.module import Module
-from graphc.nn.pooling import avg_pool1d, avg_pool2d, avg_pool3d, max_pool1d, max_pool2d, max_pool3d
+from graphc.nn.convolution import Sizes
+from graphc.nn.pooling import Pool
 
 __all__ = ["LPPool1d", "LPPool2d", "LPPool3d", "lp_pool1d", "lp_pool2d", "lp_pool3d"]
 
-_MEANS: dict[int, Callable[..., Tensor]] = {1: avg_pool1d, 2: avg_pool2d, 3: avg_pool3d}
-_MAXIMA: dict[int, Callable[..., Tensor]] = {1: max_pool1d, 2: max_pool2d, 3: max_pool3d}
 
-
-class _LPPool(Module):
-    rank: ClassVar[int]
-
+class _LPPool(Pool):
     def __init__(
         self,
         norm_type: float,
@@ -32,28 +25,24 @@ class _LPPool(Module):
         *,
         name: str | None = None,
     ) -> None:
-        super().__init__(name=name)
-        title = type(self).__name__
+        super().__init__(kernel_size, stride, 0, ceil_mode, name)
         if not norm_type > 0:
-            raise OperatorError(f"{title}: norm_type is {norm_type!r}; expected a positive number{location()}")
-        self.norm_type, self.ceil_mode = norm_type, ceil_mode
-        self.kernel_size = per_axis(title, "kernel_size", kernel_size, self.rank)
-        self.stride = self.kernel_size if stride is None else per_axis(title, "stride", stride, self.rank)
+            raise OperatorError(
+                f"{type(self).__name__}: norm_type is {norm_type!r}; expected a positive number{location()}"
+            )
+        self.norm_type = norm_type
 
     def forward(self, given: Any) -> Tensor:
         """The norms of the windows."""
-        x, windows = F.as_tensor(given), (self.kernel_size, self.stride, 0)
+        x = F.as_tensor(given)
         if math.isinf(self.norm_type):
-            return _MAXIMA[self.rank](F.abs(x), *windows, ceil_mode=self.ceil_mode)
-        means = _MEANS[self.rank](F.pow(x, float(self.norm_type)), *windows, ceil_mode=self.ceil_mode)
+            return self._pooled("MaxPool", F.abs(x))
+        means = self._pooled("AveragePool", F.pow(x, float(self.norm_type)), count_include_pad=1)
         return F.pow(means * math.prod(self.kernel_size), 1 / self.norm_type)
 
     def extra_repr(self) -> str:
         """The options."""
-        return (
-            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
-            f"ceil_mode={self.ceil_mode}"
-        )
+        return f"norm_type={self.norm_type}, {super().extra_repr()}"
 
 
 class LPPool1d(_LPPool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -18,24 +18,18 @@ from graphc.ir.graph import leaves
 from graphc.ir.node import Tensor
 from graphc.ir.origin import location
 from graphc.ir.types import as_shape
-from graphc.nn.convolution import Sizes, check_image, per_axis
-from graphc.nn.module import Module
+from graphc.nn.convolution import Sizes, check_image
+from graphc.nn.pooling import Windowed
 from graphc.nn.targets import may_equal
 
 __all__ = ["MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d"]
 
 
-class _MaxUnpool(Module):
-    rank: ClassVar[int]
-
+class _MaxUnpool(Windowed):
     def __init__(
         self, kernel_size: Sizes, stride: Sizes | None = None, padding: Sizes = 0, *, name: str | None = None
     ) -> None:
-        super().__init__(name=name)
-        title = type(self).__name__
-        self.kernel_size = per_axis(title, "kernel_size", kernel_size, self.rank)
-        self.stride = self.kernel_size if stride is None else per_axis(title, "stride", stride, self.rank)
-        self.padding = per_axis(title, "padding", padding, self.rank, least=0)
+        super().__init__(kernel_size, stride, padding, name)
 
     def forward(self, given: Any, indices: Any, output_size: Sequence[int | Dim] | None = None) -> Tensor:
         """(N, C, …): `given` at the `indices` that a pooling with `return_indices` gave, 0 elsewhere.
@@ -67,10 +61,6 @@ class _MaxUnpool(Module):
     def _sizes(self, x: Tensor) -> tuple[Dim, ...]:
         axes = zip(x.shape[2:], self.kernel_size, self.stride, self.padding, strict=True)
         return tuple(dims.add(dims.multiply(dims.subtract(n, 1), s), k - 2 * p) for n, k, s, p in axes)
-
-    def extra_repr(self) -> str:
-        """The options."""
-        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class MaxUnpool1d(_MaxUnpool):

@@ -126,6 +126,9 @@ def test_adaptive_pooling_of_equal_windows_is_one_operator() -> None:
     x = gc.input("x", ("n", 4, 8, 6))
     assert gc.graph(nn.AdaptiveAvgPool2d((4, 3))(x)).operators() == {"AveragePool": 1}
     assert gc.graph(nn.AdaptiveMaxPool2d(2)(x)).operators() == {"MaxPool": 1}
+    tall = nn.AdaptiveMaxPool2d((None, 3))(gc.input("x", ("n", 4, "h", 6)))
+    assert gc.graph(tall).operators() == {"MaxPool": 1}
+    assert [str(d) for d in tall.shape] == ["n", "4", "h", "3"]
 
 
 def test_modules_show_their_options() -> None:
@@ -134,6 +137,8 @@ def test_modules_show_their_options() -> None:
         nn.ConvTranspose1d(6, 2, stride=2),
         nn.MaxPool2d(2),
         nn.AdaptiveAvgPool1d(1),
+        nn.LPPool1d(2, 3),
+        nn.MaxUnpool2d(2, padding=1),
     )
     assert repr(layers) == (
         "Sequential(\n"
@@ -141,6 +146,8 @@ def test_modules_show_their_options() -> None:
         "  (1): ConvTranspose1d(None, 6, kernel_size=(2,), stride=(2,))\n"
         "  (2): MaxPool2d(kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), ceil_mode=False)\n"
         "  (3): AdaptiveAvgPool1d(output_size=(1,))\n"
+        "  (4): LPPool1d(norm_type=2, kernel_size=(3,), stride=(3,), padding=(0,), ceil_mode=False)\n"
+        "  (5): MaxUnpool2d(kernel_size=(2, 2), stride=(2, 2), padding=(1, 1))\n"
         ")"
     )
 
