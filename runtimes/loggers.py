@@ -18,6 +18,7 @@ from graphc.ir.origin import location
 from runtimes import plots
 from runtimes.callbacks import Callback, Logs
 from runtimes.feeds import Feeds
+from runtimes.optional import require_matplotlib
 
 if TYPE_CHECKING:
     from runtimes.history import History
@@ -171,7 +172,7 @@ class LearningCurves(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        plots.require_matplotlib("LearningCurves")
+        require_matplotlib("LearningCurves")
         self.path = Path(path)
         self._curves: dict[str, list[tuple[int, float]]] = {}
 

@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from graphc.errors import UnavailableError
-from graphc.ir.origin import location
 from runtimes.atomic import Replacing
+from runtimes.optional import require_matplotlib
 
-__all__ = ["figure", "require_matplotlib"]
+__all__ = ["COLOURS", "figure"]
 
-# Okabe and Ito's colours, which colour-blind readers tell apart (Color Universal Design, 2008), without the yellow.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-STYLE = {
+"""The colours of curves, in turn: Okabe and Ito's (Color Universal Design, 2008), which colour-blind readers tell apart,
+without the yellow."""
+_STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,
@@ -31,16 +31,6 @@ STYLE = {
     "lines.linewidth": 1.6,
     "svg.hashsalt": "graphc",  # the same picture is the same file
 }
-
-
-def require_matplotlib(user: str) -> None:
-    """Raise UnavailableError, which names `user`, where matplotlib is not installed."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise UnavailableError(
-            f'{user}: matplotlib is not installed{location()}. Install it with: pip install "graphc[plot]"'
-        ) from error
 
 
 @contextlib.contextmanager
@@ -67,7 +57,7 @@ def figure(
     from matplotlib.figure import Figure
 
     form = Path(path).suffix[1:].lower() or "png"
-    with mpl.rc_context({**STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
+    with mpl.rc_context({**_STYLE, "axes.prop_cycle": cycler(color=COLOURS)}):
         drawn = Figure(figsize=size or (4.5 * columns, 3.2 * rows), layout="constrained")
         yield drawn.subplots(rows, columns, subplot_kw={"projection": projection})
         with Replacing(path) as fresh:

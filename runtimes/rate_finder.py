@@ -15,6 +15,7 @@ from graphc.errors import NonFiniteError, OperatorError
 from graphc.ir.origin import location
 from runtimes import plots
 from runtimes.callbacks import Callback
+from runtimes.optional import require_matplotlib
 
 if TYPE_CHECKING:
     from runtimes.sources import Data
@@ -50,7 +51,7 @@ class RateSearch:
 
         Raises UnavailableError when matplotlib is not installed, ExportError when the file cannot be written.
         """
-        plots.require_matplotlib("RateSearch.plot")
+        require_matplotlib("RateSearch.plot")
         with plots.figure(path, size=(6.4, 4.0)) as axes:
             axes.plot(self.rates, self.losses, color="0.8")
             axes.plot(self.rates, self.smoothed, color=plots.COLOURS[0])
