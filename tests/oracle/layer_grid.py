@@ -6,6 +6,7 @@ of a case is built once, with symbols for the sizes that are names, and run for 
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,13 +14,16 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
+import pytest
 from hypothesis import strategies as st
 
 import graphc as gc
 from graphc import nn
 from passes.forms import updates_of
 
+torch = pytest.importorskip("torch")
+
+FAMILIES = ("grid_dense", "grid_graphs", "grid_images", "grid_losses", "grid_sequences")
 Values = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
@@ -186,6 +190,13 @@ def layers(*names: str) -> Callable[[Callable[[Drawn, str], Case]], Callable[[Dr
         return draw
 
     return register
+
+
+def every_layer() -> dict[str, Callable[[Drawn, str], Case]]:
+    """GRID with the layers of all families."""
+    for family in FAMILIES:
+        importlib.import_module(family)
+    return GRID
 
 
 def rank_of(name: str) -> int:

@@ -7,20 +7,13 @@ two sizes of the batch. Exported files, too.
 import inspect
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from layer_grid import REFERENCES, Drawn, arguments, compare, compare_exported, every_layer, torch
 
-torch = pytest.importorskip("torch")
+from graphc import nn
 
-import grid_dense  # noqa: E402, F401
-import grid_graphs  # noqa: E402, F401
-import grid_images  # noqa: E402, F401
-import grid_losses  # noqa: E402, F401
-import grid_sequences  # noqa: E402, F401
-from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from layer_grid import GRID, REFERENCES, Drawn, arguments, compare, compare_exported  # noqa: E402
-
-from graphc import nn  # noqa: E402
-
+GRID = every_layer()
 pytestmark = [
     pytest.mark.oracle,
     pytest.mark.filterwarnings("ignore:Using padding='same'"),  # PyTorch's, on its speed
