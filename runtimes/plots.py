@@ -14,8 +14,8 @@ from runtimes.optional import require_matplotlib
 __all__ = ["COLOURS", "figure"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""The colours of curves, in turn: Okabe and Ito's (Color Universal Design, 2008), which colour-blind readers tell apart,
-without the yellow."""
+"""The colours of curves, in turn: Okabe and Ito's (Color Universal Design, 2008) without the yellow, which colour-blind
+readers tell apart."""
 _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
