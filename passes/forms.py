@@ -19,6 +19,7 @@ from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.nn.batchnorm import tracking_of
+from graphc.nn.instancenorm import repeated
 from passes.batch_norm import batch_statistics, is_training
 from passes.rewrite import RuleSet, rewrite, rewrite_tensors, rule
 from passes.rules.match import both_orders, filled_like, first, same_shape, uniform
@@ -49,7 +50,22 @@ def _batch_norm(node: Node) -> Sequence[Tensor] | None:
     if not is_training(node) or mean is None or variance is None or _is_untracked(mean):
         return None
     attrs = {"epsilon": node.attrs["epsilon"]}
-    return apply("BatchNormalization", node.inputs, attrs).out(), mean, variance
+    found = _of_instances(node)
+    if found is None:
+        return apply("BatchNormalization", node.inputs, attrs).out(), mean, variance
+    normalized = apply("BatchNormalization", found, attrs).out()
+    return F.reshape(normalized, F.shape_of(first(node))), mean, variance
+
+
+def _of_instances(node: Node) -> list[Tensor] | None:
+    """The operands of a BatchNormalization that normalizes instances, before they were put together for it."""
+    vectors = [v for t in node.inputs[1:] if t is not None and (v := repeated(t)) is not None]
+    together = first(node)
+    if len(vectors) < 4 or together.node.op != "Reshape":
+        return None
+    x = first(together.node)
+    same = x.ndim == together.ndim and x.shape[1:2] == vectors[0].shape and x.shape[2:] == together.shape[2:]
+    return [x, *vectors] if same else None
 
 
 def _is_untracked(mean: Tensor) -> bool:
@@ -109,35 +125,44 @@ def updates_of(outputs: Sequence[Tensor]) -> dict[Tensor, Tensor]:
 
 
 def _advance(node: Node, updates: dict[Tensor, Tensor]) -> None:
-    x, _, _, mean, variance = (t for t in node.inputs if t is not None)
+    x, _, _, *running = (t for t in node.inputs if t is not None)
+    mean, variance = (t if (vector := repeated(t)) is None else vector for t in running)
     if not (mean.node.is_parameter and variance.node.is_parameter):
         return
     batch = batch_statistics(x)
     share: Tensor | float = 1.0 - node.attrs["momentum"]
     tracking = tracking_of(mean)
-    if tracking is not None:
+    if tracking is not None and tracking.counting:
         batches = updates.get(tracking.batches, tracking.batches) + 1
         updates[tracking.batches] = batches
         if tracking.cumulative:
             share = F.reciprocal(F.cast(batches, "float32"))
     updates[mean] = _towards(updates.get(mean, mean), batch.mean, share)
-    updates[variance] = _towards_sample(updates.get(variance, variance), batch.variance, share, x)
+    updates[variance] = _towards_sample(updates.get(variance, variance), batch.variance, share, node)
 
 
 def _towards(old: Tensor, new: Tensor, share: Tensor | float) -> Tensor:
     """`old` moved by `share` towards the statistics `new` of shape (1, C, 1, …)."""
-    new = F.cast(F.reshape(new, old.shape), old.dtype)
+    new = F.cast(_over_instances(new, old), old.dtype)
     if isinstance(share, Tensor):
         share = F.cast(share, old.dtype)
     return old * (1.0 - share) + new * share
 
 
-def _towards_sample(old: Tensor, population: Tensor, share: Tensor | float, x: Tensor) -> Tensor:
+def _over_instances(new: Tensor, old: Tensor) -> Tensor:
+    """Statistics as a vector of the shape of `old`: their means where each sample has its own."""
+    if new.tensor_type.size == old.tensor_type.size:
+        return F.reshape(new, old.shape)
+    return F.mean(F.reshape(new, (-1, *old.shape)), 0)
+
+
+def _towards_sample(old: Tensor, population: Tensor, share: Tensor | float, node: Node) -> Tensor:
     """`old` moved towards the sample variance; `old` itself where there is one value per channel only."""
-    values, channels = x.tensor_type.size, old.tensor_type.size
+    x, vector, *_ = (t for t in node.inputs if t is not None)
+    values, channels = x.tensor_type.size, vector.tensor_type.size
     if isinstance(values, int) and isinstance(channels, int):
         n = values // channels if channels else 0
         return _towards(old, population * (n / (n - 1)), share) if n > 1 else old
-    n_values = F.cast(F.floor_divide(apply("Size", (x,)).out(), apply("Size", (old,)).out()), population.dtype)
+    n_values = F.cast(F.floor_divide(apply("Size", (x,)).out(), apply("Size", (vector,)).out()), population.dtype)
     sample = population * (n_values / F.maximum(n_values - 1.0, 1.0))
     return F.where(F.greater(n_values, 1.0), _towards(old, sample, share), old)

@@ -152,6 +152,7 @@ from graphc.nn.functional import (
     unfold,
 )
 from graphc.nn.graph_convolution import GATConv, GCNConv, GINConv
+from graphc.nn.instancenorm import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
 from graphc.nn.linear import Linear
 from graphc.nn.loss import (
     BCELoss,
@@ -179,7 +180,7 @@ from graphc.nn.loss import (
     TripletMarginWithDistanceLoss,
 )
 from graphc.nn.module import Module
-from graphc.nn.normalization import GroupNorm, InstanceNorm1d, InstanceNorm2d, InstanceNorm3d, LayerNorm, RMSNorm
+from graphc.nn.normalization import GroupNorm, LayerNorm, RMSNorm
 from graphc.nn.padding import (
     CircularPad1d,
     CircularPad2d,

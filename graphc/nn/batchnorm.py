@@ -23,18 +23,26 @@ from graphc.nn import init
 from graphc.nn.checks import typed
 from graphc.nn.module import Module
 
-__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Tracking", "batch_norm", "tracking_of"]
+__all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "Tracking", "batch_norm", "track", "tracking_of"]
 
 
 class Tracking(NamedTuple):
-    """How running statistics advance: `batches` counts the batches seen; `cumulative` averages all of them alike."""
+    """How running statistics advance: `batches` counts the batches seen, where there is `counting`; `cumulative`
+    averages all of them alike.
+    """
 
     batches: Tensor
     cumulative: bool
+    counting: bool = True
 
 
 _tracking: weakref.WeakKeyDictionary[Node, Tracking] = weakref.WeakKeyDictionary()
 """By the node of the running mean. ONNX's operator has no place for a count, so it stands beside the graph."""
+
+
+def track(running_mean: Tensor, tracking: Tracking) -> None:
+    """State how the running statistics of a layer advance."""
+    _tracking[running_mean.node] = tracking
 
 
 def tracking_of(running_mean: Tensor) -> Tracking | None:
@@ -152,7 +160,7 @@ class _BatchNorm(Module):
         """The training form, of the shape and dtype of `x`."""
         x = self._checked(x)
         if self.running_mean is not None and self.num_batches_tracked is not None:
-            _tracking[self.running_mean.node] = Tracking(self.num_batches_tracked, self.momentum is None)
+            track(self.running_mean, Tracking(self.num_batches_tracked, self.momentum is None))
         momentum = 0.0 if self.momentum is None else self.momentum
         return batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, True, momentum, self.eps)
 

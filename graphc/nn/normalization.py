@@ -1,9 +1,9 @@
-"""Normalization of each sample: over its features, its channels, or groups of channels."""
+"""Normalization of each sample: over its features, its channels, or groups of channels; see also `instancenorm.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,8 @@ from graphc.nn.checks import typed
 from graphc.nn.module import Module
 
 __all__ = [
+    "Affine",
     "GroupNorm",
-    "InstanceNorm1d",
-    "InstanceNorm2d",
-    "InstanceNorm3d",
     "LayerNorm",
     "RMSNorm",
     "group_norm",
@@ -113,7 +111,7 @@ def _per_channel(title: str, x: Tensor, weight: Any, bias: Any) -> tuple[Any, An
     )
 
 
-class _Affine(Module):
+class Affine(Module):
     """What the layers below share: an optional scale `weight` and shift `bias` of one shape."""
 
     weight: Tensor | None
@@ -134,7 +132,7 @@ class _Affine(Module):
         return typed(self._title(), given, self.dtype)
 
 
-class LayerNorm(_Affine):
+class LayerNorm(Affine):
     """`(x - mean) / sqrt(var + eps) * weight + bias`, over the last axes of each sample (Ba et al. 2016).
 
     Statistics of half precision data are computed in float32 (ONNX LayerNormalization).
@@ -179,7 +177,7 @@ class LayerNorm(_Affine):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
 
 
-class RMSNorm(_Affine):
+class RMSNorm(Affine):
     """`x / sqrt(mean(x²) + eps) * weight`, over the last axes of each sample (Zhang and Sennrich 2019).
 
     Arguments and errors are those of :class:`LayerNorm`, without a bias; an `eps` of None is the machine epsilon of the
@@ -211,7 +209,7 @@ class RMSNorm(_Affine):
         return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.weight is not None}"
 
 
-class GroupNorm(_Affine):
+class GroupNorm(Affine):
     """Normalizes each of `num_groups` groups of channels of each sample of (N, C, ...) (Wu and He 2018).
 
     `weight` and `bias` have the shape (C,) (ONNX GroupNormalization).
@@ -262,71 +260,3 @@ class GroupNorm(_Affine):
     def extra_repr(self) -> str:
         """The sizes and options."""
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.weight is not None}"
-
-
-class _InstanceNorm(_Affine):
-    rank: ClassVar[int]
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        *,
-        affine: bool = False,
-        bias: bool = True,
-        dtype: object = "float32",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(name=name)
-        if isinstance(num_features, bool) or not isinstance(num_features, int) or num_features < 1:
-            raise OperatorError(
-                f"{type(self).__name__}: num_features is {num_features!r}; expected a positive integer{location()}"
-            )
-        self.num_features, self.eps = num_features, eps
-        self._make((num_features,), dtype, affine, affine and bias)
-
-    def forward(self, x: Any) -> Tensor:
-        """The normalized data."""
-        x = self._checked(x)
-        if x.ndim != self.rank + 2 or dims.provably_different(x.shape[1], self.num_features):
-            raise ShapeError(
-                f"{self._title()}: the input is {x.type}; expected {self.rank + 2} axes, and {self.num_features} "
-                f"channels in axis 1{location()}"
-            )
-        return instance_norm(x, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        """The sizes and options."""
-        return f"{self.num_features}, eps={self.eps}, affine={self.weight is not None}"
-
-
-class InstanceNorm1d(_InstanceNorm):
-    """Normalizes each channel of each sample of (N, C, L); see :class:`InstanceNorm2d`."""
-
-    rank = 1
-
-
-class InstanceNorm2d(_InstanceNorm):
-    """Normalizes each channel of each sample of (N, C, H, W) (Ulyanov et al. 2016). ONNX InstanceNormalization.
-
-    Args:
-        num_features: the number of channels C.
-        eps: added to the variance.
-        affine: whether to have `weight` and `bias`, of shape (C,).
-        bias: whether to have `bias`, where there is `weight`.
-        dtype: that of the parameters and of the input.
-        name: see :mod:`graphc.nn.module`.
-
-    Raises:
-        OperatorError: num_features is no positive integer.
-        ShapeError: an input of another rank or number of channels.
-        DTypeError: an input of another dtype.
-    """
-
-    rank = 2
-
-
-class InstanceNorm3d(_InstanceNorm):
-    """Normalizes each channel of each sample of (N, C, D, H, W); see :class:`InstanceNorm2d`."""
-
-    rank = 3

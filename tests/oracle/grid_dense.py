@@ -169,8 +169,9 @@ def _groups(draw: Drawn, name: str) -> Case:
 @layers(*(f"InstanceNorm{rank}d" for rank in (1, 2, 3)))
 def _instances(draw: Drawn, name: str) -> Case:
     options = {"num_features": draw.size(1, 3), "eps": draw.of(1e-5, 0.1), "affine": draw.flag(), "bias": draw.flag()}
+    options |= {"momentum": draw.of(0.1, 0.7, None), "track_running_stats": draw.flag()}
     axes = ("n", options["num_features"], *(2,) * (rank_of(name) - 1), "t")
-    return Case(options, [Array(axes, _far)], {"t": (6, 8)}, rtol=3e-5)
+    return Case(options, [Array(axes, _far)], {"t": (6, 8)}, training=draw.flag(), rtol=3e-5)
 
 
 @layers(*(f"BatchNorm{rank}d" for rank in (1, 2, 3)))

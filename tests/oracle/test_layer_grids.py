@@ -31,7 +31,6 @@ UNDRAWN = {
 }
 MISSING: dict[str, set[str]] = {
     **{f"ConvTranspose{rank}d": {"padding_mode"} for rank in (1, 2, 3)},  # "zeros" is all that PyTorch takes
-    **{f"InstanceNorm{rank}d": {"momentum", "track_running_stats"} for rank in (1, 2, 3)},
     **{name: {"proj_size"} for name in ("RNN", "GRU", "LSTM")},  # ONNX's operators do not project
     "EmbeddingBag": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight"},
     "Embedding": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight", "_freeze"},
