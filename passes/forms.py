@@ -1,12 +1,13 @@
 """The two forms of a graph that trains: the training form, which a user writes, and the inference form.
 
-They differ in two operators. Dropout draws a mask in the one and is gone from the other. BatchNormalization takes the
-statistics of the batch in the one and the running statistics in the other; in between, the training step advances the
-running statistics by :func:`updates_of`.
+They differ in three operators. Dropout draws a mask in the one and is gone from the other. PRelu with slopes that are
+drawn is LeakyRelu with their mean in the other. BatchNormalization takes the statistics of the batch in the one and the
+running statistics in the other; in between, the training step advances the running statistics by :func:`updates_of`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import overload
 
@@ -19,10 +20,11 @@ from graphc.ir.graph import Graph, topological
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit, location
 from graphc.nn.batchnorm import tracking_of
+from graphc.nn.dropout import DROPPED
 from graphc.nn.instancenorm import repeated
 from passes.batch_norm import batch_statistics, is_training
 from passes.rewrite import RuleSet, rewrite, rewrite_tensors, rule
-from passes.rules.match import both_orders, filled_like, first, same_shape, uniform
+from passes.rules.match import both_orders, filled_like, first, operands, same_shape, uniform
 
 __all__ = ["to_inference", "updates_of"]
 
@@ -34,6 +36,29 @@ def _whole_channels(node: Node) -> Tensor | None:
         if factor.node.op == "Dropout" and uniform(first(factor.node)) == 1 and same_shape(x, node.out()):
             return x
     return None
+
+
+@rule("Add", name="inference-alpha-dropout", below={"Mul"})
+def _alpha_dropout(node: Node) -> Tensor | None:
+    """Where(mask, x, DROPPED) * scale + shift -> x: dropout for SELU, by the mask of a Dropout."""
+    for scaled in operands(node):
+        for chosen in operands(scaled.node) if scaled.node.op == "Mul" else ():
+            if chosen.node.op == "Where":
+                mask, x, dropped = operands(chosen.node)
+                value = uniform(dropped)
+                drops = mask.node.op == "Dropout" and value is not None and math.isclose(value, DROPPED, rel_tol=1e-2)
+                if drops and same_shape(x, node.out()):
+                    return x
+    return None
+
+
+@rule("PRelu", name="inference-rrelu", below={"RandomUniformLike"})
+def _random_slope(node: Node) -> Tensor | None:
+    """PRelu(x, random slope) -> LeakyRelu(x) with the mean slope."""
+    x, slope = operands(node)
+    if slope.node.op != "RandomUniformLike":
+        return None
+    return apply("LeakyRelu", (x,), {"alpha": (slope.node.attrs["low"] + slope.node.attrs["high"]) / 2}).out()
 
 
 @rule("Dropout", name="inference-dropout")
@@ -73,7 +98,7 @@ def _is_untracked(mean: Tensor) -> bool:
     return mean.node.is_constant and bool(np.isnan(mean.node.attrs["value"].array.astype(np.float64)).all())
 
 
-_PASSES = (RuleSet([_whole_channels]), RuleSet([_dropout, _batch_norm]))
+_PASSES = (RuleSet([_whole_channels, _alpha_dropout, _random_slope]), RuleSet([_dropout, _batch_norm]))
 
 
 @overload
@@ -87,9 +112,10 @@ def to_inference(graph: Sequence[Tensor]) -> list[Tensor]: ...
 def to_inference(graph: Graph | Tensor | Sequence[Tensor]) -> Graph | Tensor | list[Tensor]:
     """The inference form of a graph (or tensor, or sequence of tensors) in training form.
 
-    Dropout is gone, and batch normalization normalizes by its running statistics; where it has none
-    (`track_running_stats=False`), it keeps normalizing by those of the batch. A Dropout or BatchNormalization of an
-    imported model counts, too, and the bodies of If, Loop and Scan do. The same object when there is nothing to change.
+    Dropout is gone, PRelu has the mean of slopes that are drawn, and batch normalization normalizes by its running
+    statistics; where it has none (`track_running_stats=False`), it keeps normalizing by those of the batch. A Dropout
+    or BatchNormalization of an imported model counts, too, and the bodies of If, Loop and Scan do. The same object when
+    there is nothing to change. Raises GraphcError for anything else than graphs and tensors.
     Raises GraphcError for anything else than graphs and tensors.
     """
     if isinstance(graph, Graph):

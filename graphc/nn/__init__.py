@@ -22,6 +22,7 @@ from graphc.nn.activation import (
     PReLU,
     ReLU,
     ReLU6,
+    RReLU,
     Sigmoid,
     SiLU,
     Softmax,
@@ -49,7 +50,7 @@ from graphc.nn.channels import ChannelShuffle, LocalResponseNorm, Softmax2d
 from graphc.nn.container import Flatten, Identity, Sequential, Unflatten
 from graphc.nn.convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from graphc.nn.distance import CosineSimilarity, PairwiseDistance
-from graphc.nn.dropout import Dropout, Dropout1d, Dropout2d, Dropout3d
+from graphc.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from graphc.nn.embedding import Embedding
 from graphc.nn.embedding_bag import EmbeddingBag
 from graphc.nn.folding import Fold, Unfold
@@ -60,6 +61,7 @@ from graphc.nn.functional import (
     adaptive_max_pool1d,
     adaptive_max_pool2d,
     adaptive_max_pool3d,
+    alpha_dropout,
     avg_pool1d,
     avg_pool2d,
     avg_pool3d,
@@ -85,6 +87,7 @@ from graphc.nn.functional import (
     dropout3d,
     elu,
     embedding,
+    feature_alpha_dropout,
     fold,
     gaussian_nll_loss,
     gelu,
@@ -133,6 +136,7 @@ from graphc.nn.functional import (
     relu,
     relu6,
     rms_norm,
+    rrelu,
     selu,
     sigmoid,
     sigmoid_focal_loss,
@@ -252,7 +256,13 @@ __all__ = [
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
+    "AlphaDropout",
     "Dropout",
+    "FeatureAlphaDropout",
+    "RReLU",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "rrelu",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",

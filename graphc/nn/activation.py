@@ -25,6 +25,7 @@ __all__ = [
     "LogSoftmax",
     "Mish",
     "PReLU",
+    "RReLU",
     "ReLU",
     "ReLU6",
     "SELU",
@@ -215,3 +216,27 @@ class PReLU(Module):
     def extra_repr(self) -> str:
         """The number of slopes."""
         return f"num_parameters={self.weight.shape[0]}"
+
+
+class RReLU(Module):
+    """`x` where positive, `a * x` elsewhere, with `a` drawn for each element in training (Xu et al. 2015).
+
+    `a` is uniform from `lower` to `upper`; the inference form has their mean. Raises OperatorError unless
+    0 <= lower <= upper.
+    """
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not 0 <= lower <= upper:
+            raise OperatorError(
+                f"RReLU: lower is {lower!r} and upper {upper!r}; expected 0 <= lower <= upper{location()}"
+            )
+        self.lower, self.upper = lower, upper
+
+    def forward(self, x: Any) -> Tensor:
+        """The training form."""
+        return F.rrelu(x, self.lower, self.upper, training=True)
+
+    def extra_repr(self) -> str:
+        """The bounds."""
+        return f"lower={self.lower}, upper={self.upper}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphc.errors import ShapeError
+from graphc.errors import OperatorError, ShapeError
 from graphc.functional import activation as _activation
 from graphc.functional import elementwise as e
 from graphc.functional.activation import (
@@ -51,7 +51,7 @@ from graphc.nn.convolution import (
     conv_transpose3d,
 )
 from graphc.nn.distance import cosine_similarity, normalize, pairwise_distance
-from graphc.nn.dropout import dropout, dropout1d, dropout2d, dropout3d
+from graphc.nn.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from graphc.nn.embedding import embedding
 from graphc.nn.folding import fold, unfold
 from graphc.nn.losses import (
@@ -119,7 +119,9 @@ __all__ = [
     "cosine_similarity",
     "cross_entropy",
     "ctc_loss",
+    "alpha_dropout",
     "dropout",
+    "feature_alpha_dropout",
     "dropout1d",
     "dropout2d",
     "dropout3d",
@@ -173,6 +175,7 @@ __all__ = [
     "relu",
     "relu6",
     "rms_norm",
+    "rrelu",
     "selu",
     "sigmoid",
     "sigmoid_focal_loss",
@@ -271,3 +274,18 @@ def prelu(x: Any, weight: Any) -> Tensor:
     if x.ndim > 2 and weight.shape[0] != 1:
         weight = reshape(weight, (weight.shape[0], *[1] * (x.ndim - 2)))
     return _activation.prelu(x, weight)
+
+
+def rrelu(x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False) -> Tensor:
+    """`x` where positive, `a * x` elsewhere, with `a` drawn for each element, uniform from `lower` to `upper`.
+
+    When not `training`, `a` is the mean of the two (Xu et al. 2015). Raises OperatorError unless lower <= upper,
+    DTypeError when `x` is not floating point.
+    """
+    tensor = e.as_tensor(x)
+    if not 0 <= lower <= upper:
+        raise OperatorError(f"rrelu: lower is {lower!r} and upper {upper!r}; expected 0 <= lower <= upper{location()}")
+    if not training or lower == upper:
+        return leaky_relu(tensor, (lower + upper) / 2)
+    slope = apply("RandomUniformLike", (tensor,), {"low": float(lower), "high": float(upper)}).out()
+    return apply("PRelu", (tensor, slope)).out()

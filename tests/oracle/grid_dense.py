@@ -137,6 +137,13 @@ def _prelu(draw: Drawn, name: str) -> Case:
     return Case(options, [Array(axes, _wide)], {"t": (7, 3)})
 
 
+@layers("RReLU")
+def _rrelu(draw: Drawn, name: str) -> Case:
+    """In the inference form; the slopes of the training form are not PyTorch's: tests/nn/test_random_layers.py."""
+    options = {"lower": draw.of(1 / 8, 0.0), "upper": draw.of(1 / 3, 1.5)}
+    return Case(options, [Array(("n", 6, "t"), _wide)], {"t": (7, 3)}, training=False)
+
+
 # --- normalization ------------------------------------------------------------------------------------------------
 
 
@@ -190,10 +197,10 @@ def _batches(draw: Drawn, name: str) -> Case:
     )
 
 
-@layers("Dropout", *(f"Dropout{rank}d" for rank in (1, 2, 3)))
+@layers("Dropout", "AlphaDropout", "FeatureAlphaDropout", *(f"Dropout{rank}d" for rank in (1, 2, 3)))
 def _dropout(draw: Drawn, name: str) -> Case:
     """In the inference form; the masks of the training form are not PyTorch's: tests/nn/test_dropout_layers.py."""
-    rank = 1 if name == "Dropout" else rank_of(name)
+    rank = rank_of(name) if name[-1] == "d" else 1
     return Case({"p": draw.number(0, 0.75)}, [Array(("n", 3, *range(2, 2 + rank)))], training=False)
 
 
