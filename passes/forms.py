@@ -116,7 +116,6 @@ def to_inference(graph: Graph | Tensor | Sequence[Tensor]) -> Graph | Tensor | l
     statistics; where it has none (`track_running_stats=False`), it keeps normalizing by those of the batch. A Dropout
     or BatchNormalization of an imported model counts, too, and the bodies of If, Loop and Scan do. The same object when
     there is nothing to change. Raises GraphcError for anything else than graphs and tensors.
-    Raises GraphcError for anything else than graphs and tensors.
     """
     if isinstance(graph, Graph):
         for rules in _PASSES:
