@@ -19,6 +19,8 @@ from passes.batch_norm import lower_batch_norm
 from passes.fold_batch_norm import fold_batch_norm
 from passes.forms import to_inference
 from passes.lowering.older_opset import lower_to_opset
+from passes.lowering.padded_pools import keep_pads
+from passes.lowering.scatter import order_scatters
 from passes.manager import Pass, apply
 from passes.precision import lower_precision, lower_state
 from runtimes.kernels import missing_kernels
@@ -65,7 +67,8 @@ def export(
         external_data: True has arrays of 1 KiB and more in the file `<path>.data`; a number, those of so many bytes.
             None does that where the model would not fit into one file, of 2 GiB; False never. Arrays that are mapped
             into memory are written from there, without a copy. They are not in the model that is returned.
-        passes: what the graph goes through before it is written; `gc.pipelines.inference` when None.
+        passes: what the graph goes through before it is written; `gc.pipelines.inference` when None. What onnxruntime
+            would compute wrongly, sums of what is scattered and pads of pools, is rewritten after any passes.
         metadata: entries of the model's `metadata_props`; graphc's own, of another model, are left out.
         verify: False to write without running the file; `{name: array}` to run it on these inputs in place of random
             ones, where a model takes no others.
@@ -83,9 +86,10 @@ def export(
         graph = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
         values = match_state(state or {}, graph)
         folded, arrays = fold_batch_norm(graph, values)
-        folded = apply(folded, pipelines.inference if passes is None else passes)
+        folded = order_scatters(apply(folded, pipelines.inference if passes is None else passes))
         if opset is not None:
             folded = lower_to_opset(folded, opset)
+        folded = keep_pads(folded, opset)
         if low is not None:
             folded, arrays = _converted(folded, arrays, low, keep_io)
         described = {VERSION_KEY: graphc.__version__, **without_own(metadata)}

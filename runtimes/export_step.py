@@ -22,6 +22,7 @@ from graphc.optim.schedule import value_at
 from graphc.serial.metadata import BATCH_KEY, HYPER_KEY, NEXT_SUFFIX, SUFFIX_KEY, VERSION_KEY, without_own
 from passes.embed_schedule import embed_schedule
 from passes.lowering.older_opset import lower_to_opset
+from passes.lowering.padded_pools import keep_pads
 from passes.lowering.scatter import order_scatters
 from passes.train_step import LEARNING_RATE, STEP, TrainStep
 from runtimes.atomic import Replacing
@@ -85,6 +86,7 @@ def export_step(
     graph = order_scatters(graph)
     if opset is not None:
         graph = lower_to_opset(graph, opset)
+    graph = keep_pads(graph, opset)
     described = {**describe_step(step, state, embedded=schedule_updates is not None), **without_own(metadata)}
     with (
         ModelFile(path, external_data) as file,

@@ -16,6 +16,8 @@ from passes import pipelines
 from passes.batch_norm import lower_batch_norm
 from passes.forms import to_inference
 from passes.lowering.older_opset import lower_to_opset
+from passes.lowering.padded_pools import keep_pads
+from passes.lowering.scatter import order_scatters
 from passes.manager import apply
 from passes.train_step import TrainStep
 from runtimes.export_step import describe_step, step_and_state
@@ -72,10 +74,11 @@ def export_training_info(
     with ModelFile(path, external_data) as file:
         step, state = step_and_state(source, seed)
         inference = lower_batch_norm(to_inference(as_graph(outputs, named=True)))
-        plain, training = inference, step.graph
+        plain, training = inference, order_scatters(step.graph)
         inference = apply(inference, pipelines.inference)
         if opset is not None:
             inference, training = lower_to_opset(inference, opset), lower_to_opset(training, opset)
+        inference, training = keep_pads(inference, opset), keep_pads(training, opset)
         state = {**complete_state(state, inference, seed), **state}
         described = {**describe_step(step, state, embedded=False), **without_own(metadata)}
         data = file.data_for(inference, state) or file.data_for(training, state)

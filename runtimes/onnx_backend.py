@@ -16,7 +16,6 @@ from onnx.backend.base import Backend, BackendRep, namedtupledict
 from graphc.errors import FeedError, UnavailableError
 from graphc.ir.origin import location
 from graphc.ir.types import SequenceType, TensorType, Type, as_dtype
-from graphc.serial.export import to_model
 from graphc.serial.load import from_model
 from graphc.serial.protos import type_to_proto
 from passes import pipelines
@@ -25,6 +24,7 @@ from passes.forms import to_inference
 from passes.lowering.preview_training import lower_preview_training
 from passes.manager import Pass, apply
 from runtimes import buffers
+from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.session import Session
 
 __all__ = ["PASSES", "OnnxBackend", "OnnxBackendRep"]
@@ -79,8 +79,9 @@ class OnnxBackend(Backend):  # type: ignore[misc]
         if not cls.supports_device(device):
             raise UnavailableError(f"there is no device {device!r}{location()}. Use 'CPU', or install onnxruntime-gpu.")
         graph, arrays = from_model(model)
-        made = to_model(apply(graph, PASSES), state=arrays)
-        return OnnxBackendRep(made, Session(made, device="cuda" if _kind(device) == "CUDA" else "cpu"))
+        runtime = OnnxRuntime("cuda" if _kind(device) == "CUDA" else "cpu")
+        made = runtime.model(apply(graph, PASSES), arrays)
+        return OnnxBackendRep(made, Session(made, device=runtime.device))
 
     @classmethod
     def run_node(

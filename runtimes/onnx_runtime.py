@@ -11,8 +11,10 @@ from graphc.ir.constant import Array
 from graphc.ir.graph import Graph
 from graphc.serial.export import to_model
 from passes.lowering.cuda import lower_for_cuda
+from passes.lowering.padded_pools import keep_pads
 from passes.lowering.scatter import order_scatters
 from runtimes import buffers
+from runtimes.node_order import order_by_level
 from runtimes.options import RuntimeOptions
 from runtimes.session import Device, Session, resolve
 
@@ -23,7 +25,9 @@ class OnnxRuntime:
     """onnxruntime on "cpu", "cuda", or "auto": CUDA where it works, and else the CPU. `device` is which one it is.
 
     For CUDA, graphs go through :func:`passes.lowering.cuda.lower_for_cuda`; for several threads of a CPU through
-    :func:`passes.lowering.scatter.order_scatters`, without which sums of scattered values may be wrong.
+    :func:`passes.lowering.scatter.order_scatters`, without which sums of scattered values may be wrong;
+    for both, through :func:`passes.lowering.padded_pools.keep_pads`. Nodes of large models are listed as
+    :func:`runtimes.node_order.order_by_level` says.
 
     Raises UnavailableError: onnxruntime is not installed, or the device is not there.
     """
@@ -38,7 +42,11 @@ class OnnxRuntime:
             graph = lower_for_cuda(graph)
         elif self.options.threads != 1:
             graph = order_scatters(graph)
-        return to_model(graph, state=constants)
+        graph = keep_pads(graph)
+        model = to_model(graph, state=constants)
+        if self.options.execution_order == "default":  # "priority" is the order of the file
+            order_by_level(model)
+        return model
 
     def compile(self, graph: Graph, constants: Mapping[str, Array]) -> Session:
         """The session of `graph`. Raises UnavailableError where an operator has no kernel."""

@@ -84,3 +84,11 @@ def test_there_are_the_devices_that_onnxruntime_has(monkeypatch: pytest.MonkeyPa
         OnnxBackend.prepare(model("(float[N] x) => (float[N] y) { y = Exp(x) }"), "CUDA")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
     assert OnnxBackend.supports_device("CUDA:1")
+
+
+def test_sums_of_scattered_values_are_made_safe_for_threads() -> None:
+    text = "(float[N] x, int64[M,1] i, float[M] u) => (float[N] y) { y = ScatterND <reduction = 'add'> (x, i, u) }"
+    prepared = OnnxBackend.prepare(model(text.replace("'", '"')))
+    assert not any("add" in str(node.attribute) for node in prepared.model.graph.node if node.op_type == "ScatterND")
+    places, ones = np.zeros((50_000, 1), np.int64), np.ones(50_000, np.float32)
+    assert prepared.run([np.zeros(2, np.float32), places, ones]).y.tolist() == [50_000, 0]

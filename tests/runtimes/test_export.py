@@ -108,6 +108,13 @@ def test_models_of_two_gibibytes_are_refused(trained, tmp_path, monkeypatch):
         gc.export(PROBLEM.logits, tmp_path / "m.onnx", trained.state, external_data=False)
 
 
+def test_sums_of_scattered_values_are_safe_for_threads_whatever_the_passes(tmp_path):
+    x, places, values = gc.input("x", ("n",)), gc.input("places", ("m", 1), "int64"), gc.input("values", ("m",))
+    y = gc.op.ScatterND(x, places, values, reduction="add")
+    model = gc.export({"y": y}, tmp_path / "sum.onnx", passes=[])
+    assert not any("add" in str(node.attribute) for node in model.graph.node if node.op_type == "ScatterND")
+
+
 # --- verification -------------------------------------------------------------------------------------------------
 
 
