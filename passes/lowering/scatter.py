@@ -25,8 +25,10 @@ from passes.rewrite import RuleSet, rewrite, rule
 
 __all__ = ["order_scatters"]
 
-SMALL = 16_384
-"""Elements that ScatterElements takes 0.3 ms for; with more, sorting is faster."""
+SEQUENTIAL = 131_072
+"""So many updated elements are added by one thread: onnxruntime's cost model shares out none of less than 210,000."""
+FEW = 1024
+"""So many updates are not worth sorting: where their number is only known in a step, it decides."""
 RADIX = 4
 """How many updates of one place a round sums up."""
 _SUMMED = [as_dtype(name) for name in ("float32", "float64", "int32", "int64")]
@@ -37,19 +39,26 @@ _INT64, _BOOL = as_dtype("int64"), as_dtype("bool")
 def order_scatters(graph: Graph) -> Graph:
     """`graph` with each ScatterND that reduces in a form that loses nothing on several threads; a pass.
 
-    Sums are made by sorting. Few elements, other dtypes and other reductions are left to ScatterElements, which
-    onnxruntime runs in one thread.
+    Sums are made by sorting. Other reductions, and dtypes without a kernel for sums, are left to ScatterElements, which
+    onnxruntime runs in one thread. What is known to be small stays: it takes one thread, too.
     """
-    return rewrite(graph, _RULES)
+    orders: dict[Tensor, _Order] = {}
+
+    @rule("ScatterND", name="ordered-scatter")
+    def ordered(node: Node) -> Tensor | None:
+        """ScatterND(reduction) -> the sum of what goes to each place, scattered; or ScatterElements."""
+        return _ordered(node, orders)
+
+    return rewrite(graph, RuleSet([ordered]))
 
 
-@rule("ScatterND", name="ordered-scatter")
-def _ordered(node: Node) -> Tensor | None:
-    """ScatterND(reduction) -> the sum of what goes to each place, scattered; or ScatterElements."""
+def _ordered(node: Node, orders: dict[Tensor, _Order]) -> Tensor | None:
     data, indices, updates = [t for t in node.inputs if t is not None]
-    reduction = node.attrs["reduction"]
+    reduction, size = node.attrs["reduction"], updates.tensor_type.size
     depth = indices.shape[-1] if indices.tensor_type.rank else None
     if reduction == "none" or data.tensor_type.shape is None or not isinstance(depth, int) or not depth:
+        return None
+    if isinstance(size, int) and size <= SEQUENTIAL:
         return None
     if data.dtype in _HALVES:
         wider = (F.cast(data, "float32"), indices, F.cast(updates, "float32"))
@@ -58,25 +67,14 @@ def _ordered(node: Node) -> Tensor | None:
     count, width = (F.reshape(F.prod(_joined(part)), (1,)) for part in (sizes[:depth], sizes[depth:]))
     rows = F.reshape(data, F.concat([count, width]))
     places = _places(indices, sizes[:depth])
-    parts = F.reshape(updates, F.concat([F.shape_of(places), width]))
-
-    def by_element() -> Tensor:
-        spread = F.broadcast_to(F.unsqueeze(places, 1), F.shape_of(parts))
-        return apply("ScatterElements", (rows, spread, parts), {"axis": 0, "reduction": reduction}).out()
-
-    size = parts.tensor_type.size
-    if reduction != "add" or data.dtype not in _SUMMED or (isinstance(size, int) and size <= SMALL):
-        made = by_element()
-    elif isinstance(size, int):
-        made = _summed(rows, _sorted(places), parts)
+    if indices.tensor_type.rank != 2 or updates.tensor_type.rank != 2:
+        updates = F.reshape(updates, F.concat([F.shape_of(places), width]))
+    if reduction == "add" and data.dtype in _SUMMED:
+        made = _added(rows, places, updates, orders)
     else:
-        few = F.less_equal(F.prod(F.shape_of(parts)), SMALL)
-        # Groups are operands, so that all that is scattered to the same places shares them.
-        made = F.cond(few, lambda *_: by_element(), lambda *g: _summed(rows, _Groups(*g), parts), *_sorted(places))
+        spread = F.broadcast_to(F.unsqueeze(places, 1), F.shape_of(updates))
+        made = apply("ScatterElements", (rows, spread, updates), {"axis": 0, "reduction": reduction}).out()
     return F.reshape(made, _joined(sizes))
-
-
-_RULES = RuleSet([_ordered])
 
 
 def _sizes(data: Tensor) -> list[Tensor]:
@@ -100,74 +98,148 @@ def _dims(t: Tensor) -> dims.Shape:
 
 
 def _places(indices: Tensor, sizes: list[Tensor]) -> Tensor:
-    """The positions that tuples of indices, negative ones from the end, have in an array of that shape; a vector."""
-    tuples = F.cast(F.reshape(indices, (-1, indices.shape[-1])), "int64")
-    tuples = F.where(F.less(tuples, 0), tuples + _joined(sizes), tuples)
+    """The positions that tuples of indices have in an array of that shape; a vector."""
+    tuples = _positive(F.reshape(indices, (-1, indices.shape[-1])), _joined(sizes))
     if len(sizes) == 1:
         return F.squeeze(tuples, 1)
     strides = [F.prod(_joined(sizes[axis + 1 :])) for axis in range(len(sizes))]
     return F.sum(tuples * F.stack(strides, 0), 1)
 
 
-class _Groups(NamedTuple):
-    """Neighbours of one target, to be summed up: the positions of `members` (groups, RADIX) in front of which there is
-    nothing at position 0, `targets` (groups,), and whether some targets come `again`.
+def _positive(indices: Tensor, sizes: Tensor) -> Tensor:
+    """Indices from the beginning, as int64; negative ones count from the end."""
+    wide = F.cast(indices, "int64")
+    return F.where(F.less(wide, 0), wide + sizes, wide)
+
+
+class _Updates(NamedTuple):
+    """Rows of updates: row i is that of `table` at `source[i]`, times `weight[i]`; without `source` it is row i."""
+
+    table: Tensor
+    source: Tensor | None = None
+    weight: Tensor | None = None
+
+    @classmethod
+    def of(cls, updates: Tensor) -> _Updates:
+        """The rows of a matrix, by what they are made of: messages along the edges of a graph need not exist then."""
+        node = updates.node
+        operands = [t for t in node.inputs if t is not None]
+        if node.op == "Mul":
+            for values, factor in (operands, operands[::-1]):
+                if values.shape == updates.shape and factor.shape == (updates.shape[0], 1) != values.shape:
+                    made, weight = cls.of(values), F.squeeze(factor, 1)
+                    return made._replace(weight=weight if made.weight is None else made.weight * weight)
+        elif node.op in ("Gather", "GatherND") and operands[0].shape[1:] == updates.shape[1:]:
+            table, index = operands
+            if node.op == "GatherND" and not node.attrs["batch_dims"]:
+                index = F.squeeze(index, 1)
+            if index.tensor_type.rank == 1 and not node.attrs.get("axis"):  # whole rows of a matrix
+                return cls(table, _positive(index, F.shape_of(table)[:1]))
+        return cls(updates)
+
+    def summed(self, members: Tensor) -> Tensor:
+        """Their sums over `members` (groups, RADIX): row i is called i + 1, and 0 is none."""
+        rows = members if self.source is None else F.take(_after(0, self.source + 1), members)
+        values = F.take(_after(0, self.table), rows)
+        if self.weight is None:
+            return F.sum(values, 1)
+        return F.squeeze(F.matmul(F.unsqueeze(F.take(_after(0, self.weight), members), 1), values), 1)
+
+
+def _slices(value: int, number: Tensor, like: Tensor) -> Tensor:
+    """So many slices of that value, `number` (1,), of the shape that those of `like` have."""
+    return F.broadcast_to(constant(value, like.dtype), F.concat([number, F.shape_of(like)[1:]]))
+
+
+def _after(value: int, t: Tensor) -> Tensor:
+    """`t` after a first slice of that value."""
+    return F.concat([_slices(value, constant(np.ones(1, np.int64)), t), t])
+
+
+def _added(rows: Tensor, places: Tensor, updates: Tensor, orders: dict[Tensor, _Order]) -> Tensor:
+    """`rows` with each of `updates` added to the one at its place; few by one thread, many by sorting. What goes to the
+    same places shares their order, which `orders` keeps: one If never equals another.
+    """
+    count, width = places.shape[0], updates.shape[1]
+    if isinstance(count, int) or not isinstance(width, int) or FEW * width > SEQUENTIAL:
+        return _summed(rows, _sorted(places), _Updates.of(updates))
+    few = F.less_equal(F.shape_of(places)[0], FEW)
+
+    def plain() -> Tensor:
+        missing = FEW - F.shape_of(places)
+        filled = [F.concat([t, _slices(0, missing, t)]) for t in (places, updates)]
+        known = [F.reshape(t, (FEW, *t.shape[1:])) for t in filled]  # as many as one thread adds
+        return apply("ScatterND", (rows, F.unsqueeze(known[0], 1), known[1]), {"reduction": "add"}).out()
+
+    if places not in orders:
+        none = _Order(*(constant(np.zeros(shape, np.int64)) for shape in ((1, RADIX), (1,), (1,))))
+        orders[places] = F.cond(few, lambda: none, lambda: _sorted(places))
+    made: Tensor = F.cond(
+        few, lambda *_: plain(), lambda *order: _summed(rows, _Order(*order), _Updates.of(updates)), *orders[places]
+    )
+    return made
+
+
+class _Order(NamedTuple):
+    """Updates in the order of their places: `members` (groups, RADIX) of each first group, counted from 1, where 0 is
+    none; how many groups each place has, `counts` (places,), and these `places`, after a first that is none.
     """
 
     members: Tensor
-    targets: Tensor
-    again: Tensor
+    counts: Tensor
+    places: Tensor
 
 
-def _sorted(places: Tensor) -> _Groups:
-    """The groups of updates that go to the same place, the first of them empty."""
+def _sorted(places: Tensor) -> _Order:
     ordered = apply("TopK", (places, F.shape_of(places)), {"largest": 0, "sorted": 1})
-    found = _groups(F.concat([np.full(1, -1, np.int64), ordered.out(0)]))
-    sources = F.concat([np.zeros(1, np.int64), ordered.out(1) + 1])
-    return found._replace(members=F.take(sources, found.members))
-
-
-def _groups(targets: Tensor) -> _Groups:
-    """The groups of neighbours of one target; the first target is of nothing."""
-    count = F.shape_of(targets)
+    targets = _after(-1, ordered.out(0))
     begins = F.concat([[True], F.not_equal(targets[1:], targets[:-1])])
-    segments = F.cumsum(F.cast(begins, "int64"), 0) - 1
-    firsts = _true(begins)
-    ranks = F.arange(count[0]) - F.take(firsts, segments)
-    heads = _true(F.equal(ranks % RADIX, 0))
-    group = F.unsqueeze(heads, 1) + np.arange(RADIX)
-    inside = F.minimum(group, count - 1)
-    same = F.equal(F.take(segments, inside), F.unsqueeze(F.take(segments, heads), 1))
-    members = F.where(F.logical_and(same, F.less(group, count)), inside, 0)
-    return _Groups(members, F.take(targets, heads), F.less(F.shape_of(firsts)[0], F.shape_of(heads)[0]))
+    firsts = F.squeeze(apply("NonZero", (begins,)).out(), 0)
+    members, counts = _groups(F.concat([firsts[1:], F.shape_of(targets)]) - firsts)
+    return _Order(F.take(_after(0, ordered.out(1) + 1), members), counts, F.take(targets, firsts))
 
 
-def _summed(rows: Tensor, groups: _Groups, parts: Tensor) -> Tensor:
-    """`rows` with each of `parts` added to the one at its place."""
-    nothing = F.broadcast_to(constant(0, parts.dtype), F.concat([[1], F.shape_of(parts)[1:]]))
-    sums = F.sum(F.take(F.concat([nothing, parts]), groups.members, 0), 1)
-    sums, targets = _repeated(sums, groups)
-    found = targets[1:]
-    return apply("ScatterND", (rows, F.unsqueeze(found, 1), sums[1:] + F.take(rows, found, 0))).out()
+def _summed(rows: Tensor, order: _Order, updates: _Updates) -> Tensor:
+    """`rows` with the sums of what goes to each place added."""
+    sums = _repeated(updates.summed(order.members), order.counts)[1:]
+    places = order.places[1:]
+    return apply("ScatterND", (rows, F.unsqueeze(places, 1), sums + F.take(rows, places))).out()
 
 
-def _true(t: Tensor) -> Tensor:
-    """The positions of what is true in a vector."""
-    return F.squeeze(apply("NonZero", (t,)).out(), 0)
+def _groups(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Groups of up to RADIX neighbours among rows of which each target in turn has so many, the first one row.
+
+    Returns the rows of each group (groups, RADIX), the first row in place of none, and how many groups a target has.
+    """
+    groups = apply("Div", (counts + (RADIX - 1), np.int64(RADIX))).out()
+    ends, after = F.cumsum(counts, 0), F.cumsum(groups, 0)
+    number = F.sum(groups, 0, keepdims=True)
+    begins = (F.broadcast_to(np.int64(0), number), F.unsqueeze(after[:-1], 1), F.ones_like(after[:-1]))
+    owner = F.cumsum(apply("ScatterND", begins).out(), 0)
+    shift = (ends - counts) - RADIX * (after - groups)
+    heads = F.take(shift, owner) + RADIX * F.arange(number[0])
+    slots = F.unsqueeze(heads, 1) + np.arange(RADIX)
+    return F.where(F.less(slots, F.unsqueeze(F.take(ends, owner), 1)), slots, 0), groups
 
 
-def _repeated(sums: Tensor, groups: _Groups) -> tuple[Tensor, Tensor]:
-    """Sums of groups of sums, until no target comes again."""
-    names, count = Names(), dims.unknown()
+def _repeated(sums: Tensor, counts: Tensor) -> Tensor:
+    """Sums of groups of sums, until each target has one.
+
+    A Loop by hand: their number differs from round to round, which :func:`graphc.while_loop` does not allow.
+    """
+    names, rows = Names(), dims.unknown()
     step = formal(names.unique("iteration"), TensorType(_INT64, ()))
     going = formal(names.unique("condition"), TensorType(_BOOL, ()))
-    values = formal(names.unique("sums"), TensorType(sums.dtype, (count, *sums.shape[1:])))
-    targets = formal(names.unique("targets"), TensorType(_INT64, (count,)))
-    found = _groups(targets)
-    outputs = [found.again, F.sum(F.take(values, found.members, 0), 1), found.targets]
-    formals = [step, going, values, targets]
+    values = formal(names.unique("sums"), TensorType(sums.dtype, (rows, *sums.shape[1:])))
+    number = formal(names.unique("counts"), TensorType(_INT64, counts.shape))
+    members, fewer = _groups(number)
+    outputs = [_several(fewer), F.sum(F.take(values, members), 1), fewer]
+    formals = [step, going, values, number]
     closed = close(outputs, varying(outputs, formals, since=1).__contains__, names)
     body = Graph([*formals, *closed.inner], closed.outputs, name="round")
     attrs = {"body": body, "captures": len(closed.captured)}
-    made = apply("Loop", (None, groups.again, sums, groups.targets, *closed.captured), attrs)
-    return made.out(0), made.out(1)
+    return apply("Loop", (None, _several(counts), sums, counts, *closed.captured), attrs).out()
+
+
+def _several(counts: Tensor) -> Tensor:
+    return F.greater(F.max(counts), 1)
