@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from graphc import functional as F
 from graphc.functional.closure import formal, varying
 from graphc.inference.elementwise import BROADCASTING
-from graphc.ir.build import rebuild
 from graphc.ir.graph import Graph, leaves, substitute, topological
 from graphc.ir.node import Node, Tensor
 from graphc.serial.names import Names
 from passes.batching.engine import vectorize
 from passes.iteration import Iteration, Slices, iteration_of, run_scan
 from passes.lowering.costs import sizes_of
+from passes.regroup import regrouped
 from passes.rewrite import RuleSet, rewrite, rule
 
 __all__ = ["split_scans"]
@@ -54,7 +53,8 @@ def _split(node: Node) -> Sequence[Tensor] | None:
     backward = it.slices[0].backward
     if any(s.axis or s.backward != backward or s.item.tensor_type.shape is None for s in it.slices):
         return None
-    outputs = _grouped(it)
+    body = _Body(it, it.outputs)
+    outputs = regrouped(it.outputs, body.dependent, body.ahead, body.fits)
     moved = _Body(it, outputs).frontier()
     results = [r._replace(item=t) for r, t in zip(it.results, outputs[len(it.states) :], strict=True)]
     inside = list(dict.fromkeys(r for r in results if r.axis or r.item not in moved))
@@ -134,39 +134,3 @@ class _Body:
 
 def _size(t: Tensor) -> int:
     return prod(sizes_of(t))
-
-
-def _grouped(it: Iteration) -> list[Tensor]:
-    """The outputs with products such as `(state * a) * b` as `state * (a * b)`; joined ones as a product of joins."""
-    body = _Body(it, it.outputs)
-    new: dict[Tensor, Tensor] = {}
-    factors: dict[Tensor, tuple[Tensor, Tensor]] = {}  # of products: what depends on the state, and what does not
-    for node in body.order:
-        inputs = tuple([None if t is None else new.get(t, t) for t in node.inputs])
-        pair = _pair(node, inputs, body, factors)
-        if pair is not None:
-            new[node.out()] = pair[0] * pair[1]
-            factors[new[node.out()]] = pair
-        elif inputs != node.inputs:
-            new.update(zip(node.outputs, rebuild(node, inputs).outputs, strict=True))
-    return [new.get(t, t) for t in it.outputs]
-
-
-def _pair(
-    node: Node, inputs: Sequence[Tensor | None], body: _Body, factors: dict[Tensor, tuple[Tensor, Tensor]]
-) -> tuple[Tensor, Tensor] | None:
-    """What a product, or joined products, is the product of: a part that depends on the state, one that does not."""
-    if node.domain or node not in body.dependent:
-        return None
-    given = [t for t in inputs if t is not None]
-    if node.op == "Mul":
-        for (a, b), old in ((given, node.inputs[1]), (given[::-1], node.inputs[0])):
-            if old is not None and old.node in body.ahead:
-                core, whole = (a, b) if a not in factors else (factors[a][0], factors[a][1] * b)
-                return (core, whole) if body.fits(whole) else None
-    if node.op == "Concat" and all(t in factors for t in given) and body.fits(node.out()):
-        pairs = [factors[t] for t in given]
-        if all(part.shape == t.shape for t, pair in zip(given, pairs, strict=True) for part in pair):
-            cores, rest = zip(*pairs, strict=True)
-            return F.concat(cores, node.attrs["axis"]), F.concat(rest, node.attrs["axis"])
-    return None

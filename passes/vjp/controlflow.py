@@ -94,7 +94,6 @@ def _iteration(node: Node, *cotangents: Tensor | None, wanted: Sequence[bool]) -
     _refuse_optionals(node, taken)
     sequences = any(isinstance(t.type, SequenceType) for t in taken)  # whose cotangents a Scan cannot carry
     run = run_loop if sequences or (node.op == "Loop" and not _runs(node)) else run_scan
-
     found = reverse(it, cotangents[:count], cotangents[count:], flags.__getitem__, before, run, saves=True)
     counters = [None] * len(it.counters)
     return [*counters, *found.first, *found.slices, *(found.captured.get(c) for c in it.captured)]

@@ -10,12 +10,16 @@ from graphc.ir.node import Node, Tensor
 from passes.unbroadcast import shape_like, unbroadcast
 from passes.vjp.registry import Contribution, operand, vjp
 
+__all__ = ["columns", "rows"]
+
 
 @vjp("MatMul")
 def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
     a, b = operand(node), operand(node, 1)
     if a.ndim > 2 and b.ndim == 2:
-        return lambda: g @ b.mT, lambda: _rows(a).mT @ _rows(g)
+        return lambda: g @ b.mT, lambda: rows(a).mT @ rows(g)
+    if a.ndim == 2 and b.ndim > 2:
+        return lambda: columns(g) @ rows(b.mT), lambda: a.mT @ g
     if a.ndim >= 2 and b.ndim >= 2:
         return lambda: g @ b.mT, lambda: a.mT @ g
     if a.ndim == 1 and b.ndim == 1:
@@ -27,9 +31,15 @@ def _matmul(node: Node, g: Tensor) -> Sequence[Contribution]:
     return lambda: _vector_grad(a, b, g, of_first=True), lambda: _vector_grad(a, b, g, of_first=False)
 
 
-def _rows(t: Tensor) -> Tensor:
+def rows(t: Tensor) -> Tensor:
     """All but the last axis joined: sums over a batch of products then are one product."""
     return apply("Flatten", (t,), {"axis": -1}).out()
+
+
+def columns(t: Tensor) -> Tensor:
+    """All but the second to last axis joined: columns of a batch of matrices side by side."""
+    last = t.ndim - 1
+    return apply("Flatten", (F.transpose(t, (last - 1, *range(last - 1), last)),), {"axis": 1}).out()
 
 
 def _vector_grad(a: Tensor, b: Tensor, g: Tensor, *, of_first: bool) -> Tensor:

@@ -4,6 +4,10 @@ Each direction of a layer is an iteration over the steps (`lower` writes it as a
 iteration. The forward pass keeps the fused operator: the hidden states before each step are read off its output. Only
 the cell states of an LSTM, which it does not give, are computed again, from gates computed for all steps at once.
 
+Inside, features come first: states are (hidden, batch), gates (gates * hidden, batch). A step multiplies weights by a
+state, and not a state by transposed weights: processors rearrange the second factor of a product before they multiply,
+which is less work for a state, and gates that lie one after the other are parted by plain copies.
+
 Where the ONNX specification is silent, these are the layers that onnxruntime computes: a sequence of length 0 ends in a
 state of zeros; alpha and beta of Affine and ScaledTanh, and alpha of ThresholdedRelu, are 0 where not given.
 """
@@ -97,24 +101,24 @@ class _Cell(NamedTuple):
         return self.activations[which](x if self.clip is None else F.clip(x, -self.clip, self.clip))
 
     def step(self, states: Sequence[Tensor], gates: Tensor, weights: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        """The next states, from the gates' share of the input, `X @ W.T` and biases."""
+        """The next states, from the gates' share of the input, `W @ x` and biases."""
         if self.op == "RNN":
-            return [self.activate(0, gates + states[0] @ weights["recurrent"])]
+            return [self.activate(0, gates + weights["recurrent"] @ states[0])]
         if self.op == "GRU":
             return [self._gru(states[0], gates, weights)]
         hidden, cell = states
-        return self.lstm(cell, gates + hidden @ weights["recurrent"], weights)
+        return self.lstm(cell, gates + weights["recurrent"] @ hidden, weights)
 
     def lstm(self, cell: Tensor, gates: Tensor, weights: Mapping[str, Tensor]) -> Sequence[Tensor]:
         """The hidden and the cell state. The gates are in the order input, output, forget, cell."""
-        peephole, hidden = weights.get("peephole"), cell.shape[-1]
+        peephole, hidden = weights.get("peephole"), cell.shape[0]
         if peephole is None and not self.coupled and isinstance(hidden, int):
-            sigmoids, g = F.split(gates, [3 * hidden, hidden], axis=-1)
-            entering, leaving, kept = F.split(self.activate(0, sigmoids), 3, axis=-1)
+            sigmoids, g = F.split(gates, [3 * hidden, hidden], axis=0)
+            entering, leaving, kept = F.split(self.activate(0, sigmoids), 3, axis=0)
             following = kept * cell + entering * self.activate(1, g)
             return [leaving * self.activations[2](following), following]
-        i, o, f, g = F.split(gates, 4, axis=-1)
-        pi, po, pf = (None,) * 3 if peephole is None else F.split(peephole, 3, axis=-1)
+        i, o, f, g = F.split(gates, 4, axis=0)
+        pi, po, pf = (None,) * 3 if peephole is None else F.split(peephole, 3, axis=0)
 
         def gate(x: Tensor, p: Tensor | None, c: Tensor) -> Tensor:
             return self.activate(0, x if p is None else x + p * c)
@@ -126,19 +130,19 @@ class _Cell(NamedTuple):
 
     def _gru(self, hidden: Tensor, gates: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
         """The gates are in the order update, reset, hidden."""
-        xz, xr, xh = F.split(gates, 3, axis=-1)
+        xz, xr, xh = F.split(gates, 3, axis=0)
         if self.reset_after:
-            hz, hr, hh = F.split(hidden @ weights["recurrent"], 3, axis=-1)
+            hz, hr, hh = F.split(weights["recurrent"] @ hidden, 3, axis=0)
             bias = weights.get("bias")
             hh = hh if bias is None else hh + bias
             reset = self.activate(0, xr + hr)
             new = self.activate(1, xh + reset * hh)
         else:
-            hz, hr = F.split(hidden @ weights["recurrent"], 2, axis=-1)
+            hz, hr = F.split(weights["recurrent"] @ hidden, 2, axis=0)
             reset = self.activate(0, xr + hr)
-            new = self.activate(1, xh + (reset * hidden) @ weights["candidate"])
+            new = self.activate(1, xh + weights["candidate"] @ (reset * hidden))
         update = self.activate(0, xz + hz)
-        return (1.0 - update) * new + update * hidden
+        return new + update * (hidden - new)
 
 
 # --- layers -------------------------------------------------------------------------------------------------------
@@ -147,7 +151,7 @@ class _Cell(NamedTuple):
 class _Direction(NamedTuple):
     """One direction of a layer: its cell, the first states, the gates' share of the input in all steps, the weights.
 
-    `mask`, of shape (T, batch, 1), tells which steps are within their sequence, if lengths are given.
+    `mask`, of shape (T, 1, batch), tells which steps are within their sequence, if lengths are given.
     """
 
     cell: _Cell
@@ -178,31 +182,41 @@ def _directions(node: Node, inputs: Sequence[Tensor | None]) -> list[_Direction]
     for d, cell in enumerate(_cells(node)):
         recurrent = _pick(r, d)
         biases = None if b is None else F.split(_pick(b, d), 2, axis=-1)
-        gates, weights = _weights(cell, x @ _pick(w, d).mT, recurrent, biases)
+        weights, bias = _weights(cell, recurrent, biases)
         if p is not None:
-            weights["peephole"] = _pick(p, d)
-        zeros = F.broadcast_to(constant(0, x.dtype), F.shape_tensor((x.shape[1], r.shape[-1]), [x, r]))
-        first = [zeros if t is None else _pick(t, d) for t in (h0, c0)[: len(node.types) - 1]]
+            weights["peephole"] = F.unsqueeze(_pick(p, d), 1)
+        gates = _share_of_input(x, _pick(w, d), bias)
+        zeros = F.broadcast_to(constant(0, x.dtype), F.shape_tensor((r.shape[-1], x.shape[1]), [x, r]))
+        first = [zeros if t is None else _pick(t, d).mT for t in (h0, c0)[: len(node.types) - 1]]
         mask = None if lengths is None else _mask(x, lengths)
         found.append(_Direction(cell, first, gates, weights, mask, backward=bool(d or lone)))
     return found
 
 
+def _share_of_input(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
+    """`W @ x + bias` for all steps, (T, gates * hidden, batch)."""
+    products = w @ x.mT
+    if bias is None:
+        return products
+    # by a product with ones, whose gradient sums over steps first: onnxruntime is slow to sum over steps and batch
+    ones = F.broadcast_to(constant(1, x.dtype), F.shape_tensor((1, x.shape[1]), [x]))
+    return products + F.unsqueeze(bias, 1) @ ones
+
+
 def _weights(
-    cell: _Cell, gates: Tensor, recurrent: Tensor, biases: Sequence[Tensor] | None
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The gates' share of the input with the biases that can be added beforehand, and the weights of a step."""
+    cell: _Cell, recurrent: Tensor, biases: Sequence[Tensor] | None
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """The weights of a step, and the bias that can be added to the share of the input beforehand."""
+    weights = {"recurrent": recurrent}
     if cell.op == "GRU" and cell.reset_after:
-        weights = {"recurrent": recurrent.mT}
-        if biases is not None:  # that of the hidden gate is reset, too
-            z, r, h = F.split(biases[1], 3)
-            return gates + (biases[0] + F.concat([z, r, F.zeros_like(h)])), weights | {"bias": h}
-        return gates, weights
-    weights = {"recurrent": recurrent.mT}
+        if biases is None:
+            return weights, None
+        z, r, h = F.split(biases[1], 3)  # that of the hidden gate is reset, too
+        return weights | {"bias": F.unsqueeze(h, 1)}, biases[0] + F.concat([z, r, F.zeros_like(h)])
     if cell.op == "GRU":
         z, r, h = F.split(recurrent, 3)
-        weights = {"recurrent": F.concat([z, r]).mT, "candidate": h.mT}
-    return gates if biases is None else gates + (biases[0] + biases[1]), weights
+        weights = {"recurrent": F.concat([z, r]), "candidate": h}
+    return weights, None if biases is None else biases[0] + biases[1]
 
 
 def _cells(node: Node) -> list[_Cell]:
@@ -222,7 +236,7 @@ def _pick(t: Tensor, direction: int, axis: int = 0) -> Tensor:
 
 def _mask(x: Tensor, lengths: Tensor) -> Tensor:
     steps = F.arange(F.take(F.shape_of(x), constant(np.int64(0))))
-    return F.less(F.reshape(steps, (-1, 1, 1)), F.reshape(F.cast(lengths, "int64"), (1, -1, 1)))
+    return F.less(F.reshape(steps, (-1, 1, 1)), F.reshape(F.cast(lengths, "int64"), (1, 1, -1)))
 
 
 def _iteration(direction: _Direction, actual: Mapping[Tensor, Tensor]) -> Iteration:
@@ -266,8 +280,8 @@ def lower(node: Node) -> list[Tensor]:
     lengths = optional(node, 4)
     for direction in _directions(node, node.inputs):
         finals, results = run_scan(_iteration(direction, {}), Names())
-        last.append([t if lengths is None else _unless_empty(lengths, t) for t in finals])
-        stacked.append(results[0])
+        last.append([t.mT if lengths is None else _unless_empty(lengths, t.mT) for t in finals])
+        stacked.append(results[0].mT)
     batch_first = bool(node.attrs["layout"])
     y = F.stack(stacked, 1)
     states = [F.stack(parts, 0) for parts in zip(*last, strict=True)]
@@ -316,14 +330,15 @@ def _reverse_direction(
     ends = [None if g is None else _pick(g, d) for g in last]
     if lengths is not None:
         ends = [None if g is None else _unless_empty(lengths, g) for g in ends]
+    ends = [None if g is None else g.mT for g in ends]
 
     def before(items: Sequence[Tensor]) -> list[Slices]:
-        hidden = _hidden_before(it, _pick(y, d, axis=1))
+        hidden = _hidden_before(it, _pick(y, d, axis=1).mT)
         return [hidden if t == hidden.item else _cells_before(it, direction, hidden) for t in items]
 
     items = [*(s.item for s in it.states), it.slices[0].item, *it.captured]
     leads = dict(zip(items, reached_from(direction.values, roots), strict=True))
-    stacked = None if given is None else _pick(given, d, axis=1)
+    stacked = None if given is None else _pick(given, d, axis=1).mT
     found = reverse(it, ends, [stacked], leads.__getitem__, before, run_scan)
     return [*found.first, found.slices[0], *(found.captured.get(c) for c in it.captured)]
 
@@ -336,7 +351,7 @@ def _time_first(node: Node, outputs: Sequence[Tensor | None]) -> list[Tensor | N
 
 
 def _hidden_before(it: Iteration, y: Tensor) -> Slices:
-    """The hidden states before each step: the first one, and those that the layer returned."""
+    """The hidden states before each step: the first one, and those that the layer returned, `y` (T, hidden, batch)."""
     state, gates = it.states[0], it.slices[0]
     first = F.unsqueeze(state.first, 0)
     if not gates.backward:
@@ -352,7 +367,7 @@ def _cells_before(it: Iteration, direction: _Direction, hidden: Slices) -> Slice
     """The cell states of an LSTM before each step, by a Scan over the gates of all steps, which hidden states give."""
     state, (gates, *mask) = it.states[1], it.slices
     weights = dict(zip(direction.weights, it.captured, strict=True))
-    whole = gates.whole + hidden.whole @ it.captured[weights["recurrent"]]
+    whole = gates.whole + it.captured[weights["recurrent"]] @ hidden.whole
     following = direction.cell.lstm(state.item, gates.item, weights)[1]
     if mask:
         following = F.where(mask[0].item, following, state.item)

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from math import prod
 from typing import Any, NamedTuple, TypeAlias
 
-from graphc import functional as F
 from graphc.errors import DifferentiationError
 from graphc.functional.closure import close, formal, varying
 from graphc.ir import dims
@@ -28,10 +28,17 @@ from graphc.ir.types import SequenceType, TensorType
 from graphc.serial.names import Names
 from passes.autodiff import pullback, reached_from
 from passes.iteration import Iteration, Result, Run, Slices, State
+from passes.lowering.costs import sizes_of
+from passes.regroup import regrouped
 from passes.sequences import add, zeros
+from passes.vjp.linalg import columns, rows
 from passes.vjp.registry import carries_gradient, is_differentiable, operand
 
 __all__ = ["Before", "Cotangents", "refuse_random", "reverse"]
+
+
+_SMALL = 4096
+"""Elements that a step stacks for its gradient, below which operators on all steps at once are faster."""
 
 
 class Cotangents(NamedTuple):
@@ -79,7 +86,7 @@ def reverse(
 
 
 class _Product(NamedTuple):
-    """`factor @ matrix` in a step, or `matrix @ factor` with a vector if `left`, by a matrix that does not vary."""
+    """`factor @ matrix` in a step, or `matrix @ factor` if `left`, by a matrix that does not vary."""
 
     value: Tensor
     factor: Tensor
@@ -88,16 +95,21 @@ class _Product(NamedTuple):
 
     def of_all_steps(self, factors: Tensor, matrix: Tensor) -> Tensor:
         """The stacked products, from the stacked factors."""
+        if self.left and self.factor.ndim > 1:
+            return matrix @ factors
         return factors @ (matrix.mT if self.left else matrix)
 
     def of_factors(self, g: Tensor, matrix: Tensor) -> Tensor:
         """The cotangents of the stacked factors, from those of the stacked products."""
+        if self.left and self.factor.ndim > 1:
+            return matrix.mT @ g
         return g @ (matrix if self.left else matrix.mT)
 
     def of_matrix(self, g: Tensor, factors: Tensor) -> Tensor:
         """The cotangent of the matrix."""
-        a, b = (F.reshape(t, (-1, t.shape[-1])) for t in ((g, factors) if self.left else (factors, g)))
-        return a.mT @ b
+        if self.left and self.factor.ndim > 1:
+            return columns(g) @ rows(factors.mT)
+        return rows(g).mT @ rows(factors) if self.left else rows(factors).mT @ rows(g)
 
 
 class _Step:
@@ -150,15 +162,39 @@ class _Step:
             useful |= {s.item for s, lead in zip(self.it.states, leads, strict=False) if lead}
         return [_stackable(s) for s in self.it.states if s.item in useful]
 
-    def kept(self, expressions: Sequence[Tensor]) -> list[Tensor]:
-        """What `expressions` read of that which a step computes of states, as far as it is stackable."""
-        computed = varying(self.outputs, [s.item for s in self.it.states])
+    def saved(self, expressions: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What arrives in a step, and what of it to save on the way forward, if that can return more results.
+
+        Either all that does not wait for cotangents, with products regrouped, as by partial evaluation (Jones, Gomard
+        and Sestoft 1993): it is in the caches then. Or what is read of the values that a step computes anyway, if that
+        is less to stack, or so small that operators in a step cost more than what they do.
+        """
+        states = [s.item for s in self.it.states]
+        later = varying(expressions, self.seeds.values())
+        known = varying(expressions, self.it.items) - later
+        new = regrouped(expressions, later, known)
+        found = self._read(new, varying(new, states) - varying(new, self.seeds.values()))
+        least = self._read(expressions, varying(self.outputs, states))
+        stackable = [t for t in least if self._is_stackable(t)]
+        if all(map(self._is_stackable, found)) and _SMALL <= self._added(found) <= self._added(stackable):
+            return new, found
+        return list(expressions), stackable
+
+    def _read(self, expressions: Sequence[Tensor], computed: Collection[Node]) -> list[Tensor]:
+        """What `expressions` read of the values that are `computed`."""
         read = [t for node in topological(expressions) if node not in computed for t in node.inputs if t is not None]
+        return list(dict.fromkeys(t for t in [*read, *expressions] if t.node in computed and not t.node.is_leaf))
+
+    def _added(self, tensors: Sequence[Tensor]) -> int:
+        """How many elements each step stacks more, in order to stack tensors."""
+        stacked = {r.item for r in self.it.results if r.axis == 0}
+        return sum(prod(sizes_of(t)) for t in self.original(tensors) if t not in stacked)
+
+    def _is_stackable(self, t: Tensor) -> bool:
+        """Whether the shape of a tensor is known to be the same in all steps."""
         inputs = [*self.it.items, *self.fixed, *(p.value for p in self.ahead)]
-        known = {d for t in inputs for d in _symbols(t)}
-        found = dict.fromkeys(t for t in [*read, *expressions] if t.node in computed and not t.node.is_leaf)
-        tensors = [t for t in found if isinstance(t.type, TensorType) and t.type.shape is not None]
-        return [t for t in tensors if _symbols(t) <= known]
+        known = {d for i in inputs for d in _symbols(i)}
+        return isinstance(t.type, TensorType) and t.type.shape is not None and _symbols(t) <= known
 
     def original(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Tensors in terms of the items and captured inputs of the iteration."""
@@ -198,9 +234,10 @@ class _Sweep:
         factors = [p.factor for p in self.products]
         expressions = [*step.found.values(), *factors]
         refuse_random(topological(expressions))
-        kept = {t: formal(step.names.unique("saved"), t.type) for t in (step.kept(expressions) if saves else ())}
+        expressions, chosen = step.saved(expressions) if saves else (expressions, [])
+        kept = {t: formal(step.names.unique("saved"), t.type) for t in chosen}
         computed = [t for t in factors if t not in states and t not in kept]
-        expressions = substitute([*step.found.values(), *computed], kept)
+        expressions = substitute([*expressions[: len(step.found)], *computed], kept)
         nodes = set(topological(expressions))
         _refuse_reading([s for s in it.states if s.item.node in nodes])
         of_states = [p for p in self.products if p.factor in states and p.value.node in nodes]
@@ -331,7 +368,7 @@ def _products(outputs: Sequence[Tensor], matrices: Collection[Tensor]) -> list[_
         for matrix, factor, left in ((b, a, False), (a, b, True)):
             known = matrix in matrices and matrix.tensor_type.is_static and matrix.ndim == 2
             rank = factor.tensor_type.rank
-            if known and rank is not None and (rank == 1 if left else rank >= 1):
+            if known and rank is not None and (not left or rank <= 2):
                 found.append(_Product(node.out(), factor, matrix, left))
     return found
 

@@ -53,6 +53,16 @@ def test_a_step_goes_forward_once_and_computes_nothing_again(kind: str) -> None:
     assert backward.count("Tanh") == backward.count("Sigmoid") == step.count("Tanh") == step.count("Sigmoid") == 0
 
 
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_steps_multiply_weights_by_states_and_transpose_no_weights(kind: str) -> None:
+    x = gc.input("x", ("batch", "T", 3))
+    output, _ = getattr(nn, kind)(5, batch_first=True, name="layer")(x)
+    step = gc.train_step(gc.mean(output * output), optimizer=gc.optim.SGD(0.1)).graph
+    bodies = [node.attrs["body"] for node in step.find("Scan")]
+    assert all(body.count("Transpose") == 0 for body in bodies)
+    assert all(node.inputs[1].shape[-1] == x.shape[0] for body in bodies for node in body.find("MatMul"))
+
+
 def test_activations_without_a_gradient_are_left_to_who_asks_for_it() -> None:
     x, w, r = gc.input("x", ("T", "b", 3)), gc.input("w", (1, 5, 3)), gc.input("r", (1, 5, 5))
     made = gc.op.RNN(x, w, r, hidden_size=5, activations=["Sign"])
