@@ -20,6 +20,7 @@ from graphc.nn import init
 from graphc.nn.checks import typed
 from graphc.nn.dropout import dropout as drop
 from graphc.nn.module import Module
+from graphc.nn.projected_lstm import projected_lstm
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -68,21 +69,28 @@ class _Recurrent(Module):
             self._make(self.input_size)
 
     @property
+    def _output_size(self) -> int:
+        """That of the hidden state, which is the output."""
+        return self.hidden_size
+
+    @property
     def _directions(self) -> int:
         return 2 if self.bidirectional else 1
 
     def _make(self, input_size: int) -> None:
         bound = 1 / math.sqrt(self.hidden_size)
-        rows = len(self._order) * self.hidden_size
         for layer in range(self.num_layers):
-            columns = input_size if layer == 0 else self.hidden_size * self._directions
+            columns = input_size if layer == 0 else self._output_size * self._directions
             for suffix in self._suffixes(layer):
-                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, self.hidden_size)}
-                if self.bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}  # type: ignore[dict-item]
-                for kind, shape in shapes.items():
+                for kind, shape in self._shapes(columns).items():
                     self.parameter(f"{kind}{suffix}", shape, init.Uniform(-bound, bound), dtype=self.dtype)
         self._built = True
+
+    def _shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
+        """The parameters of one direction of a layer for inputs of `columns` features."""
+        rows = len(self._order) * self.hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, self._output_size)}
+        return shapes | {"bias_ih": (rows,), "bias_hh": (rows,)} if self.bias else shapes
 
     def _suffixes(self, layer: int) -> list[str]:
         return [f"_l{layer}", f"_l{layer}_reverse"][: self._directions]
@@ -114,7 +122,8 @@ class _Recurrent(Module):
         """The output, and the last states, each (layers * directions, batch, hidden)."""
         x = self._checked(given)
         x = F.transpose(x, (1, 0, 2)) if self.batch_first else x
-        first = [self._initial(state, x.shape[1]) for state in states]
+        sizes = (self._output_size, self.hidden_size)
+        first = [self._initial(state, x.shape[1], size) for state, size in zip(states, sizes, strict=False)]
         if lengths is not None:
             lengths = F.cast(F.as_tensor(lengths), "int32")
             if lengths.ndim != 1:
@@ -132,11 +141,11 @@ class _Recurrent(Module):
         output = F.transpose(x, (1, 0, 2)) if self.batch_first else x
         return output, [one[0] if len(one) == 1 else F.concat(one, 0) for one in lasts]
 
-    def _initial(self, state: Any, batch: Dim) -> Tensor | None:
+    def _initial(self, state: Any, batch: Dim, size: int) -> Tensor | None:
         if state is None:
             return None
         t = F.as_tensor(state)
-        expected = (self.num_layers * self._directions, batch, self.hidden_size)
+        expected = (self.num_layers * self._directions, batch, size)
         if t.dtype is not self.dtype or t.ndim != 3 or any(map(dims.provably_different, t.shape, expected)):
             listed = ", ".join(map(str, expected))
             raise ShapeError(f"{self._title()}: a state is {t.type}; expected {self.dtype}[{listed}]{location()}")
@@ -235,6 +244,9 @@ class LSTM(_Recurrent):
 
     `i, f, o = sigmoid(…)`, `g = tanh(…)` of `W_i x + b_i + W_h h + b_h`; `c' = f * c + i * g`, `h' = o * tanh(c')`.
 
+    With `proj_size`, the hidden state is `W_hr (o * tanh(c'))` (Sak et al. 2014), by a further parameter
+    `weight_hr_l{k}` (proj_size, hidden). ONNX's operator does not project: a layer then is a :func:`graphc.scan`.
+
     `LSTM(hidden_size)` takes input_size from its first input; `LSTM(input_size, hidden_size)` checks it.
 
     Args:
@@ -244,6 +256,7 @@ class LSTM(_Recurrent):
         batch_first: whether inputs and outputs are (batch, steps, features), not (steps, batch, features).
         dropout: the rate of dropout on the output of each layer but the last.
         bidirectional: whether a second direction reads the steps backwards; outputs hold both, one after the other.
+        proj_size: the size that hidden states are projected to, below hidden_size; 0 for no projection.
         dtype: that of the parameters and of the input. onnxruntime runs float32 (and float16 on CUDA).
         name: see :mod:`graphc.nn.module`.
 
@@ -257,12 +270,48 @@ class LSTM(_Recurrent):
     _order = (0, 3, 1, 2)
     _states = 2
 
+    def __init__(self, *sizes: int, proj_size: int = 0, **options: Any) -> None:
+        if proj_size != 0 and not _is_size(proj_size):
+            raise OperatorError(f"LSTM: proj_size={proj_size!r}; expected 0, or a size below hidden_size{location()}")
+        self.proj_size = proj_size
+        super().__init__(*sizes, **options)
+        if proj_size >= self.hidden_size:
+            raise OperatorError(
+                f"LSTM: proj_size={proj_size}; expected 0, or a size below hidden_size={self.hidden_size}{location()}"
+            )
+
+    @property
+    def _output_size(self) -> int:
+        return self.proj_size or self.hidden_size
+
+    def _shapes(self, columns: int) -> dict[str, tuple[int, ...]]:
+        shapes = super()._shapes(columns)
+        return shapes | {"weight_hr": (self.proj_size, self.hidden_size)} if self.proj_size else shapes
+
+    def _layer(self, layer: int, x: Tensor, states: Sequence[Tensor | None], lengths: Tensor | None) -> list[Tensor]:
+        if not self.proj_size:
+            return super()._layer(layer, x, states, lengths)
+        found = []
+        for direction, suffix in enumerate(self._suffixes(layer)):
+            w_ih, w_hh, w_hr = (getattr(self, kind + suffix) for kind in ("weight_ih", "weight_hh", "weight_hr"))
+            bias = getattr(self, "bias_ih" + suffix) + getattr(self, "bias_hh" + suffix) if self.bias else None
+            h, c = (None if t is None else t[direction] for t in states)
+            found.append(projected_lstm(x, w_ih, w_hh, w_hr, bias, h, c, lengths, reverse=direction == 1))
+        outputs, hidden, cells = zip(*found, strict=True)
+        output = outputs[0] if len(outputs) == 1 else F.concat(outputs, 2)
+        return [output, F.stack(hidden, 0), F.stack(cells, 0)]
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that are not the defaults."""
+        return super().extra_repr() + (f", proj_size={self.proj_size}" if self.proj_size else "")
+
     def forward(
         self, x: Any, states: tuple[Any, Any] | None = None, *, lengths: Any = None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """`(output, (h, c))`: all hidden states of the last layer; the last hidden and cell states of each layer.
 
-        `states` are the first hidden and cell states, each (layers * directions, batch, hidden), zeros when None;
+        `states` are the first hidden and cell states, each (layers * directions, batch, hidden), zeros when None (the
+        hidden states have the size proj_size where there is one);
         `lengths` as for :meth:`RNN.forward`.
         """
         output, (h, c) = self._run(x, (None, None) if states is None else states, lengths)

@@ -96,6 +96,8 @@ def test_a_character_model_learns_to_repeat() -> None:
             gc.OperatorError,
             "nonlinearity='gelu'; expected 'tanh' or 'relu'",
         ),
+        (lambda x: nn.LSTM(4, proj_size=4), gc.OperatorError, "proj_size=4; expected 0, or a size below hidden_size=4"),
+        (lambda x: nn.LSTM(3, 4, proj_size=-1), gc.OperatorError, "proj_size=-1; expected 0, or a size below"),
         (lambda x: nn.LSTM(7, 4)(x), gc.ShapeError, r"expected 7 features in the last axis"),
         (lambda x: nn.LSTM(4)(x[0]), gc.ShapeError, "expected three axes: steps, batch, features"),
         (lambda x: nn.GRU(4)(x.cast("float64")), gc.DTypeError, r"expected float32 .* Convert it with \.cast"),
@@ -114,3 +116,49 @@ def test_what_does_not_fit_is_refused(make, error, message) -> None:
 
 def test_the_repr_tells_sizes_and_changed_options() -> None:
     assert repr(nn.LSTM(3, 5, num_layers=2, batch_first=True)) == "LSTM(3, 5, num_layers=2, batch_first=True)"
+    assert repr(nn.LSTM(3, 5, proj_size=2)) == "LSTM(3, 5, proj_size=2)"
+
+
+def _numpy_projected(state, x, h, c, suffix):
+    """One direction of a layer that projects its hidden states, on (steps, features)."""
+    w_ih, w_hh, w_hr = (state[f"r.weight_{part}{suffix}"].astype(np.float64) for part in ("ih", "hh", "hr"))
+    bias = state[f"r.bias_ih{suffix}"].astype(np.float64) + state[f"r.bias_hh{suffix}"]
+    outputs = []
+    for row in x:
+        i, f, g, o = np.split(w_ih @ row + w_hh @ h + bias, 4)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = w_hr @ (np.tanh(c) / (1 + np.exp(-o)))
+        outputs.append(h)
+    return np.array(outputs), h, c
+
+
+def test_projected_hidden_states_are_numpys_also_backwards_and_of_unequal_length() -> None:
+    x, lengths = gc.input("x", ("t", "n", 3)), gc.input("lengths", ("n",), "int64")
+    made = nn.LSTM(3, 5, proj_size=2, bidirectional=True, name="r")
+    assert [name for name in made.state_names() if "reverse" not in name] == [
+        f"r.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    ]
+    output, (h, c) = made(x, lengths=lengths)
+    assert [str(d) for d in output.shape] == ["t", "n", "4"]
+    state = gc.init_state(gc.graph([output, h, c]), 1)
+    data, counts = RNG.standard_normal((6, 2, 3)).astype(np.float32), [6, 4]
+    found = gc.compile([output, h, c], state=state)({"x": data, "lengths": counts})
+    for n, count in enumerate(counts):
+        for k, suffix in enumerate(("_l0", "_l0_reverse")):
+            rows = data[:count, n].astype(np.float64)[:: -1 if k else 1]
+            outputs, last, cell = _numpy_projected(state, rows, np.zeros(2), np.zeros(5), suffix)
+            own = found[0][:, n, 2 * k : 2 * k + 2]
+            np.testing.assert_allclose(own[:count], outputs[:: -1 if k else 1], rtol=1e-5, atol=1e-6)
+            np.testing.assert_array_equal(own[count:], 0)
+            np.testing.assert_allclose(found[1][k, n], last, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(found[2][k, n], cell, rtol=1e-5, atol=1e-6)
+
+
+def test_a_projected_lstm_trains() -> None:
+    x, y = gc.input("x", ("n", 6, 2)), gc.input("y", ("n",))
+    output, _ = nn.LSTM(8, proj_size=3, num_layers=2, batch_first=True)(x)
+    loss = nn.mse_loss(gc.sum(output[:, -1], 1), y)
+    trainer = gc.Trainer(loss, optimizer=gc.optim.Adam(0.02), device="cpu")
+    data = RNG.standard_normal((64, 6, 2)).astype(np.float32)
+    history = trainer.fit({"x": data, "y": np.tanh(data[:, -1, 0])}, batch_size=16, epochs=15, verbose=False)
+    assert history["loss"][-1] < 0.2 * history["loss"][0]

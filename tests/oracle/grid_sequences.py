@@ -20,11 +20,15 @@ def _recurrent(draw: Drawn, name: str) -> Case:
     options["dropout"] = draw.of(0.0, 0.25) if options["num_layers"] > 1 else 0.0
     if name == "RNN":
         options["nonlinearity"] = draw.of("tanh", "relu")
+    if name == "LSTM":
+        options["proj_size"] = draw.of(0, 1, 2)
+        options["hidden_size"] += options["proj_size"]
     inputs = [Array(_axes(options["batch_first"], "t", options["input_size"]))]
     rows = options["num_layers"] * (1 + options["bidirectional"])
     ragged, begun = draw.flag(), draw.flag()
     if begun:
-        inputs += [Array((rows, "n", options["hidden_size"]))] * (2 if name == "LSTM" else 1)
+        sizes = [options.get("proj_size") or options["hidden_size"], options["hidden_size"]]
+        inputs += [Array((rows, "n", size)) for size in sizes[: 2 if name == "LSTM" else 1]]
     if ragged:  # the longest sequence has all steps: PyTorch cuts the output after the last step that counts
         inputs.append(Array(("n",), _lengths(4), False, "int64"))
 

@@ -31,7 +31,7 @@ UNDRAWN = {
 }
 MISSING: dict[str, set[str]] = {
     **{f"ConvTranspose{rank}d": {"padding_mode"} for rank in (1, 2, 3)},  # "zeros" is all that PyTorch takes
-    **{name: {"proj_size"} for name in ("RNN", "GRU", "LSTM")},  # ONNX's operators do not project
+    **{name: {"proj_size"} for name in ("RNN", "GRU")},  # PyTorch's refuse it
     "EmbeddingBag": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight"},
     "Embedding": {"max_norm", "norm_type", "scale_grad_by_freq", "sparse", "_weight", "_freeze"},
     "TransformerEncoder": {"enable_nested_tensor", "mask_check"},  # on PyTorch's speed
