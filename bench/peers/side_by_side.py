@@ -1,12 +1,12 @@
 """`python -m bench peers`: graphc and its peers on every workload, and the guard that compares with committed figures.
 
-The whole table is written to docs/benchmarks.json and docs/benchmarks.md; a part of it, or `--quick`, is only printed
-unless `--out` says where to.
+The whole table is written to docs/benchmarks.json and docs/benchmarks.md, workload by workload; a part of it, or
+`--quick`, is only printed unless `--out` says where to.
 """
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,22 +32,27 @@ def main(arguments: Sequence[str] = ()) -> None:
     peers = [name for name in PEERS if name == BASE or name in asked]
     plan = Plan(starts=1, overhead=False) if options.quick else Plan()
     plan = plan._replace(limit=options.limit)
-    part = measure(names, peers, plan)
+    whole = not (options.workload or options.peer or options.quick)
+    folder: Path | None = options.out or (DOCS if whole else None)
+    before = results.read(folder / "benchmarks.json").get("peers") if folder and not whole else None
+
+    def keep(part: results.Peers) -> None:
+        if folder:
+            write(folder, "peers", results.joined(before, part))
+
+    part = measure(names, peers, plan, keep)
     if options.against:
         sys.exit(_guarded(options.against, part["workloads"], peers, plan))
-    whole = not (options.workload or options.peer or options.quick)
-    if whole:
-        write(options.out or DOCS, "peers", part)
-    elif options.out:
-        write(options.out, "peers", results.joined(results.read(options.out / "benchmarks.json").get("peers"), part))
     print(report.peers_section(part))
     for name, peer in report.losses(part["workloads"]):
         if (name, peer) not in CAUSES:
             tell(f"no cause is written in bench/peers/causes.py for {name} against {peer}")
 
 
-def measure(names: Sequence[str], peers: Sequence[str], plan: Plan) -> results.Peers:
-    """Compare peers on workloads, each in turn."""
+def measure(
+    names: Sequence[str], peers: Sequence[str], plan: Plan, keep: Callable[[results.Peers], None] = lambda _: None
+) -> results.Peers:
+    """Compare peers on workloads, each in turn; what there is after each goes to `keep`."""
     begun = results.provenance()
     ready, failed = entrants(peers)
     notes: dict[str, results.PeerNotes] = {}
@@ -59,12 +64,13 @@ def measure(names: Sequence[str], peers: Sequence[str], plan: Plan) -> results.P
             "install": environments.install_size(interpreter),
         }
     roofline = Entrant(partial(Process, environments.python(BASE), "bench.peers.roofline"))
-    workloads: dict[str, Comparison] = {}
+    part: results.Peers = {"provenance": begun, "threads": THREADS, "peers": notes, "workloads": {}}
     for name in names:
         found = compare({"workload": name}, ready, plan, roofline)
         found["dropped"] |= failed
-        workloads[name] = found
-    return {"provenance": begun, "threads": THREADS, "peers": notes, "workloads": workloads}
+        part["workloads"][name] = found
+        keep(part)
+    return part
 
 
 def entrants(peers: Sequence[str]) -> tuple[dict[str, Entrant], dict[str, str]]:

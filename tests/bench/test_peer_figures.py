@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.peers import environments, guard, report, results, rounds
+from bench.peers import environments, guard, report, results, rounds, side_by_side
 from bench.peers.causes import CAUSES
 from bench.peers.processes import PeerFailure
 from bench.peers.workloads import WORKLOADS
@@ -225,3 +225,21 @@ def test_workloads_measured_alone_join_those_measured_before():
 
 def provenance(command: str, load: float) -> dict[str, object]:
     return {"date": "today", "command": command, "machine": "this", "load": load}
+
+
+def test_a_run_that_is_cut_off_keeps_the_workloads_before(tmp_path, monkeypatch):
+    def compare(request, *_):
+        if request["workload"] == "lenet":
+            raise KeyboardInterrupt
+        return {**workload(1, 1, 1), "rows": {}}
+
+    monkeypatch.setattr(side_by_side, "compare", compare)
+    monkeypatch.setattr(side_by_side, "entrants", lambda _: ({}, {"jax": "no network"}))
+    monkeypatch.setattr(side_by_side.environments, "python", lambda _: tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        side_by_side.main(["--workload", "xor", "mlp-sgd", "lenet", "--out", str(tmp_path)])
+    kept = results.read(tmp_path / "benchmarks.json")["peers"]["workloads"]
+    assert [(name, found["dropped"]) for name, found in kept.items()] == [
+        ("xor", {"jax": "no network"}),
+        ("mlp-sgd", {"jax": "no network"}),
+    ]
