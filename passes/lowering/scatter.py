@@ -172,7 +172,7 @@ def _added(rows: Tensor, places: Tensor, updates: Tensor, orders: dict[Tensor, _
         return apply("ScatterND", (rows, F.unsqueeze(known[0], 1), known[1]), {"reduction": "add"}).out()
 
     if places not in orders:
-        none = _Order(*(constant(np.zeros(shape, np.int64)) for shape in ((1, RADIX), (1,), (1,))))
+        none = _Order(*(constant(np.zeros(shape, np.int64)) for shape in ((1, RADIX), (1,), (0,))))
         orders[places] = F.cond(few, lambda: none, lambda: _sorted(places))
     made: Tensor = F.cond(
         few, lambda *_: plain(), lambda *order: _summed(rows, _Order(*order), _Updates.of(updates)), *orders[places]
@@ -182,7 +182,7 @@ def _added(rows: Tensor, places: Tensor, updates: Tensor, orders: dict[Tensor, _
 
 class _Order(NamedTuple):
     """Updates in the order of their places: `members` (groups, RADIX) of each first group, counted from 1, where 0 is
-    none; how many groups each place has, `counts` (places,), and these `places`, after a first that is none.
+    none; how many groups each place has, `counts` (1 + places,), after a first group of none; and these `places`.
     """
 
     members: Tensor
@@ -193,17 +193,24 @@ class _Order(NamedTuple):
 def _sorted(places: Tensor) -> _Order:
     ordered = apply("TopK", (places, F.shape_of(places)), {"largest": 0, "sorted": 1})
     targets = _after(-1, ordered.out(0))
-    begins = F.concat([[True], F.not_equal(targets[1:], targets[:-1])])
-    firsts = F.squeeze(apply("NonZero", (begins,)).out(), 0)
-    members, counts = _groups(F.concat([firsts[1:], F.shape_of(targets)]) - firsts)
-    return _Order(F.take(_after(0, ordered.out(1) + 1), members), counts, F.take(targets, firsts))
+    changes = F.not_equal(targets[1:], targets[:-1])
+    begins, ends = (_positions(F.concat(marks)) for marks in ([[True], changes], [changes, [True]]))
+    members, counts = _groups(ends - begins + 1)
+    places = F.take(targets, _positions(changes) + 1)
+    return _Order(F.take(_after(0, ordered.out(1) + 1), members), counts, places)
+
+
+def _positions(marks: Tensor) -> Tensor:
+    """Where a vector is true."""
+    return F.squeeze(apply("NonZero", (marks,)).out(), 0)
 
 
 def _summed(rows: Tensor, order: _Order, updates: _Updates) -> Tensor:
     """`rows` with the sums of what goes to each place added."""
-    sums = _repeated(updates.summed(order.members), order.counts)[1:]
-    places = order.places[1:]
-    return apply("ScatterND", (rows, F.unsqueeze(places, 1), sums + F.take(rows, places))).out()
+    sums = _repeated(updates.summed(order.members), order.counts)
+    sums = F.take(sums, F.cumsum(F.ones_like(order.places), 0))  # all but the first
+    updated = sums + F.take(rows, order.places)
+    return apply("ScatterND", (rows, F.unsqueeze(order.places, 1), updated)).out()
 
 
 def _groups(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,10 +221,9 @@ def _groups(counts: Tensor) -> tuple[Tensor, Tensor]:
     groups = apply("Div", (counts + (RADIX - 1), np.int64(RADIX))).out()
     ends, after = F.cumsum(counts, 0), F.cumsum(groups, 0)
     number = F.sum(groups, 0, keepdims=True)
-    begins = (F.broadcast_to(np.int64(0), number), F.unsqueeze(after[:-1], 1), F.ones_like(after[:-1]))
-    owner = F.cumsum(apply("ScatterND", begins).out(), 0)
-    shift = (ends - counts) - RADIX * (after - groups)
-    heads = F.take(shift, owner) + RADIX * F.arange(number[0])
+    none, begins = F.broadcast_to(np.int64(0), number), after - groups
+    owner = F.cumsum(apply("ScatterND", (none, F.unsqueeze(begins, 1), F.ones_like(begins))).out(), 0) - 1
+    heads = F.take(ends - counts - RADIX * begins, owner) + RADIX * (F.cumsum(none + 1, 0) - 1)
     slots = F.unsqueeze(heads, 1) + np.arange(RADIX)
     return F.where(F.less(slots, F.unsqueeze(F.take(ends, owner), 1)), slots, 0), groups
 
