@@ -102,7 +102,8 @@ def work_of(what: WeightGradient, form: str, x: tuple[int, ...], g: tuple[int, .
     else:
         gathered, width, count = _times(slices, taps), columns, taps
     product = _product(what, batch if batched else 1, rows, places if batched else batch * places, width)
-    return padding + (Work() if batched else transposing) + gathered + _times(product, count)
+    stacking = Work(operators=1, joined=what.groups * rows * width * count) if count > 1 else Work()
+    return padding + (Work() if batched else transposing) + gathered + _times(product, count) + stacking
 
 
 def _slices(what: WeightGradient, elements: float, row: int) -> Work:

@@ -219,6 +219,7 @@ def test_the_choice_depends_on_the_shape() -> None:
     assert late.startswith("single_product")  # few places, many channels: the batch inside of the product
     assert early.startswith("batched_product_by")  # many places: nothing put side by side
     assert point == "batched_product"
+    assert chosen(8, 512, 4, 512, 3) == "single_product"  # a weight much larger than the data: not joined of parts
 
 
 def test_symbolic_sizes_count_as_a_default() -> None:
