@@ -42,6 +42,7 @@ from graphc.nn.adaptive_pooling import (
     AdaptiveMaxPool2d,
     AdaptiveMaxPool3d,
 )
+from graphc.nn.adaptive_softmax import AdaptiveLogSoftmaxWithLoss
 from graphc.nn.attention import MultiheadAttention, scaled_dot_product_attention
 from graphc.nn.batchnorm import BatchNorm1d, BatchNorm2d, BatchNorm3d
 from graphc.nn.bilinear import Bilinear
@@ -226,6 +227,7 @@ __all__ = [
     "AdaptiveAvgPool1d",
     "AdaptiveAvgPool2d",
     "AdaptiveAvgPool3d",
+    "AdaptiveLogSoftmaxWithLoss",
     "AdaptiveMaxPool1d",
     "AdaptiveMaxPool2d",
     "AdaptiveMaxPool3d",

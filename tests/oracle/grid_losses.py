@@ -246,3 +246,14 @@ class Contrast(torch.nn.Module):
 
 
 REFERENCES |= {"SigmoidFocalLoss": Focal, "InfoNCELoss": Contrast}
+
+
+@layers("AdaptiveLogSoftmaxWithLoss")
+def _adaptive_softmax(draw: Drawn, name: str) -> Case:
+    cutoffs = draw.of([2, 5], [3], [1, 2, 7])
+    options = {"in_features": 9, "n_classes": draw.size(8, 10), "cutoffs": cutoffs, "div_value": draw.of(2.0, 1.5)}
+    options["head_bias"] = draw.flag()
+    features = Array(("n", 9))
+    if draw.flag():
+        return Case(options, [features, labels(options["n_classes"], "n")], {"n": (3, 12)})
+    return Case(options, [features], theirs=lambda layer, x: layer.log_prob(x))
