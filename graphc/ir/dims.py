@@ -73,7 +73,7 @@ def unknown() -> Dim:
 
 def is_unknown(d: Dim) -> bool:
     """True for a symbol made by :func:`unknown`."""
-    return not isinstance(d, int) and bool(d.is_Symbol) and str(d).startswith(_UNKNOWN)
+    return _is_symbol(d) and str(d).startswith(_UNKNOWN)
 
 
 def has_unknown(d: Dim) -> bool:
@@ -359,9 +359,13 @@ def minimum(a: Dim, b: Dim) -> Dim:
 
 @_remember
 def _extreme(name: str, a: Dim, b: Dim) -> Dim:
-    names = _names(name, a) | _names(name, b)
-    if None not in names:
-        return _call(name, list(names), evaluate=False) if len(names) > 1 else names.pop()
+    of_a, of_b = _operands(name, a), _operands(name, b)
+    pairs = [(p, q) for p in of_a for q in of_b if p != q and not (_is_symbol(p) and _is_symbol(q))]
+    if all(_is_linear(subtract(p, q)) for p, q in pairs):  # sympy would compare all of them for long
+        pairs += [(q, p) for p, q in pairs]
+        left_out = {q if name == "Max" else p for p, q in pairs if _at_least(p, q)}
+        kept = list(dict.fromkeys(p for p in of_a + of_b if p not in left_out))
+        return canonical(kept[0]) if len(kept) == 1 else _call(name, kept, evaluate=False)
     if _at_least(a, b):
         return a if name == "Max" else b
     if _at_least(b, a):
@@ -369,28 +373,42 @@ def _extreme(name: str, a: Dim, b: Dim) -> Dim:
     return canonical(_call(name, [a, b]))
 
 
-def _names(name: str, d: Any) -> set[Any]:
-    """The symbols of a symbol, or of the maximum (minimum) of some; None stands for anything else.
+def _operands(name: str, d: Any) -> tuple[Any, ...]:
+    """What a maximum (minimum) is of; anything else is that of itself."""
+    return d.args if not isinstance(d, int) and d.func.__name__ == name else (d,)
 
-    sympy compares each two of them for long, and finds nothing.
-    """
-    if isinstance(d, int):
-        return {None}
-    parts = d.args if d.func.__name__ == name else (d,)
-    return {part if part.is_Symbol else None for part in parts}
+
+def _is_symbol(d: Any) -> bool:
+    return not isinstance(d, int) and bool(d.is_Symbol)
 
 
 def _at_least(a: Dim, b: Dim) -> bool:
     """Whether `a >= b` for all values of the symbols, as far as `x - 1 < floor(x) <= x` shows."""
+    difference = subtract(a, b)
+    return difference >= 0 if isinstance(difference, int) else _is_nonnegative(difference)
+
+
+@_remember
+def _is_nonnegative(d: Any) -> bool:
     import sympy
 
+    parts = [part.as_coeff_Mul() for part in sympy.Add.make_args(d)]
+    if _is_linear(d):  # the least value is where each symbol is 1, or 0
+        return all(c > 0 for c, f in parts if f.is_Symbol) and bool(sum(c for c, f in parts if f.is_positive) >= 0)
     bound = _exact(0)
-    for part in sympy.Add.make_args(_exact(subtract(a, b))):
-        coefficient, factor = part.as_coeff_Mul()
-        if isinstance(factor, sympy.floor):
-            factor = factor.args[0] if coefficient < 0 else factor.args[0] - 1
-        bound += coefficient * factor
+    for c, factor in parts:
+        floored = factor.args[0] if isinstance(factor, sympy.floor) else factor
+        bound += c * floored - (c if c > 0 and floored is not factor else 0)
     return bool(sympy.expand(bound).is_nonnegative)
+
+
+@_remember
+def _is_linear(d: Any) -> bool:
+    """Whether `d` is a sum of a constant and multiples of symbols that are no negative numbers."""
+    import sympy
+
+    factors = [part.as_coeff_Mul()[1] for part in sympy.Add.make_args(_exact(d))]
+    return all(factor == 1 or (factor.is_Symbol and factor.is_nonnegative) for factor in factors)
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -410,7 +428,9 @@ def provably_different(a: Dim, b: Dim) -> bool:
 
 @_remember
 def _differ(a: Dim, b: Dim) -> bool:
-    if None not in _names("Max", a) | _names("Max", b):
+    of_a, of_b = _operands("Max", a), _operands("Max", b)
+    grow = len(of_a) > 1 < len(of_b) and symbols([a]).isdisjoint(symbols([b]))  # both, at will
+    if grow or all(map(_is_symbol, of_a + of_b)):
         return False
     difference = subtract(a, b)
     return difference != 0 if isinstance(difference, int) else bool(difference.is_nonzero)
@@ -445,11 +465,7 @@ def _broadcast(a: Dim, b: Dim) -> Dim | None:
 
 def symbols(dims: Iterable[Dim]) -> frozenset[str]:
     """The names that occur in `dims`."""
-    found: set[str] = set()
-    for d in dims:
-        if not isinstance(d, int):
-            found.update(str(s) for s in d.free_symbols)
-    return frozenset(found)
+    return frozenset(str(symbol) for d in dims if not isinstance(d, int) for symbol in d.free_symbols)
 
 
 def evaluate(d: Dim, sizes: Mapping[str, Dim]) -> Dim:
