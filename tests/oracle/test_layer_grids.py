@@ -38,6 +38,26 @@ MISSING: dict[str, set[str]] = {
     "Upsample": {"recompute_scale_factor"},
 }
 """What PyTorch's layers take and ours do not."""
+ABSENT = {
+    "windows that are drawn, in evaluation too": {
+        *("FractionalMaxPool2d", "FractionalMaxPool3d"),
+    },
+    "sizes come from the first input, of every layer": {
+        "LazyLinear",
+        *(
+            f"Lazy{kind}{rank}d"
+            for kind in ("BatchNorm", "Conv", "ConvTranspose", "InstanceNorm")
+            for rank in (1, 2, 3)
+        ),
+    },
+    "lists, tuples and dicts of modules are attributes": {"ModuleDict", "ModuleList", "ParameterDict", "ParameterList"},
+    "other names of what is there": {
+        *("Container", "CrossMapLRN2d", "NLLLoss2d", "UpsamplingBilinear2d", "UpsamplingNearest2d"),
+    },
+    "bases, and a batch over several devices": {"RNNBase", "RNNCellBase", "SyncBatchNorm"},
+    "a linear layer and its loss in one, to save memory": {"LinearCrossEntropyLoss", "LinearCrossEntropyOptions"},
+}
+"""Layers of PyTorch's that are not here, by the reason."""
 DEFAULTED = {name: {"dim"} for name in ("Softmax", "LogSoftmax", "Softmin")}  # PyTorch guesses, with a warning
 DEFAULTED |= {f"Transformer{kind}": {"activation"} for kind in ("", "EncoderLayer", "DecoderLayer")}  # a name, here
 LEGACY = {"device", "dtype", "inplace", "size_average", "reduce", "min_value", "max_value", "mode"}
@@ -87,6 +107,11 @@ def test_exported_layers_equal_pytorchs(name: str, tmp_path) -> None:
 def test_every_layer_and_loss_has_a_grid() -> None:
     found = {name for name in nn.__all__ if isinstance(getattr(nn, name), type)}
     assert set(GRID) == found - {"Module"}
+
+
+def test_every_layer_of_pytorchs_is_here_or_absent_for_a_reason() -> None:
+    theirs = {name for name in torch.nn.modules.__all__ if isinstance(getattr(torch.nn, name), type)}
+    assert theirs - set(nn.__all__) == set().union(*ABSENT.values())
 
 
 def drawn(name: str, count: int) -> set[str]:
