@@ -131,8 +131,7 @@ def _expand(expr: Any) -> Dim:
 
 # --- text ---------------------------------------------------------------------------------------------------------
 
-MAX_TEXT = 500
-MAX_TERMS = 64
+MAX_TEXT, MAX_TERMS = 500, 64
 """Limits within which a text is read as arithmetic, so that no text makes the reader run for long."""
 
 
@@ -197,7 +196,10 @@ def _floor(a: Any) -> Any:
     """`floor(a)` with the whole part of the constant in front, and a floor within a floor flattened."""
     import sympy
 
-    constant, rest = sympy.expand(a).as_coeff_Add()
+    expanded = sympy.expand(a)
+    if expanded.is_integer:
+        return expanded
+    constant, rest = expanded.as_coeff_Add()
     inner, factor = _inner_floor(rest)
     if inner is not None and (constant * factor).is_integer:  # floor((floor(x) + c) / n) = floor((x + c) / n)
         constant, rest = sympy.expand(inner / factor + constant).as_coeff_Add()
@@ -227,7 +229,8 @@ def _inner_floor(rest: Any) -> tuple[Any, Any]:
 
 
 def _modulo(a: Any, b: Any) -> Any:
-    return a - b * _floordiv(a, b)
+    whole = b * _floordiv(a, b)
+    return 0 if a == whole else a - whole  # the first sum makes sympy import half of itself
 
 
 def _power(a: Any, b: Any) -> Any:
@@ -413,10 +416,7 @@ def _is_linear(d: Any) -> bool:
 
 def product(dims: Iterable[Dim]) -> Dim:
     """The product of all dimensions, 1 for none: the number of elements of a shape."""
-    result: Dim = 1
-    for d in dims:
-        result = multiply(result, d)
-    return result
+    return functools.reduce(multiply, dims, 1)
 
 
 def provably_different(a: Dim, b: Dim) -> bool:
