@@ -69,6 +69,7 @@ CASES = [
     (nn.GLU(), lambda x: x[:, :3] * sigmoid(x[:, 3:])),
     (nn.PReLU(), lambda x: np.where(x > 0, x, 0.25 * x)),
     (nn.PReLU(6, init=0.5), lambda x: np.where(x > 0, x, 0.5 * x)),
+    (nn.RReLU(0.5, 0.5), lambda x: np.where(x > 0, x, 0.5 * x)),  # of random slopes: test_random_layers.py
 ]
 LARGE = [0.0, 1e-6, -1e-6, 20.0, -20.0, 88.0, -88.0, 104.0, -104.0, 1e4, -1e4, 3.0]
 DATA = np.concatenate([np.linspace(-7, 7, 36), LARGE]).astype(np.float32).reshape(8, 6)
