@@ -23,7 +23,7 @@ from graphc.ir.graph import Graph
 from graphc.ir.node import Node, Tensor
 from graphc.ir.origin import inherit
 from graphc.ir.types import TensorType
-from passes.cost import Sizing, cost
+from passes.cost import Cost, Sizing, cost_of
 from passes.rules.match import binary, both_orders, operands, optional, uniform
 
 __all__ = ["fold_update"]
@@ -48,13 +48,18 @@ def fold_update(graph: Graph) -> Graph:
     updates = _find(graph)
     if not updates:
         return graph
-    before = cost(graph)
     for scale in (_everywhere, _locally):
         folded = _apply(graph, updates, scale)
-        after = cost(folded)
-        if after.bytes < before.bytes and after.flops <= before.flops:
+        saved, added = _cost_beyond(graph, folded), _cost_beyond(folded, graph)
+        if added.bytes < saved.bytes and added.flops <= saved.flops:
             return folded
     return graph
+
+
+def _cost_beyond(graph: Graph, other: Graph) -> Cost:
+    """What the nodes cost that `other` does not have."""
+    shared, sizes = set(other.nodes), Sizing()
+    return sum((cost_of(node, sizes) for node in graph.nodes if node not in shared), Cost())
 
 
 @dataclass(frozen=True)
