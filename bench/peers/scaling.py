@@ -19,7 +19,7 @@ from bench.peers.processes import PeerFailure, Process
 from bench.peers.rounds import Run, interleaved, spread
 
 STEPPED = ("graphc", "torch", "jax")
-LIMIT = 30.0
+LIMIT = 180.0
 WARMED = 3
 
 

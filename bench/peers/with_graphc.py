@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime  # noqa: F401  graphc imports it and sympy when it needs them; imports are told apart
+import sympy  # noqa: F401
 
 import graphc as gc
 from bench.peers.workloads import Workload
