@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from graphc import functional as F
 from graphc.errors import DTypeError, OperatorError, ShapeError
 from graphc.ir.build import apply
@@ -33,7 +35,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     `in_features // div_value**(i + 1)` of them. Only rows whose target lies in a cluster go through its matrices.
 
     Called with features (N, in_features) and targets (N,), it gives :class:`TargetLogProbabilities`; without targets,
-    the log-probabilities (N, n_classes) of all classes.
+    the log-probabilities (N, n_classes) of all classes. Targets are positions: those out of range are refused when they
+    are fed, and negative ones count from the last class.
 
     Args:
         in_features: the number of features.
@@ -111,6 +114,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         return F.concat([head[:, :shortlist], *parts], 1)
 
     def _of(self, labels: Tensor, x: Tensor, head: Tensor) -> Tensor:
+        labels = F.take(np.arange(self.n_classes), labels)  # so that those out of range are refused
         column = labels
         for i, _ in self._tails():  # the head's entry for a cluster stands for all of its classes
             column = F.where(F.greater_equal(labels, self.cutoffs[i]), self.cutoffs[0] + i, column)

@@ -27,7 +27,7 @@ def test_parameters_have_pytorchs_names_and_shapes() -> None:
     }
 
 
-@pytest.mark.parametrize("labels", [[0, 2, 3, 5, 6, 9], [0, 1, 2, 2, 1, 0], [9, 9, 9, 9, 9, 9]])
+@pytest.mark.parametrize("labels", [[0, 2, 3, 5, 6, 9], [0, 1, 2, 2, 1, 0], [9] * 6, [-1, 0, -5, 3, -10, 9]])
 def test_the_output_is_the_log_probability_of_the_target(labels) -> None:
     made = layer()
     output, loss = made(X, Y)
@@ -56,6 +56,13 @@ def test_it_trains_when_clusters_are_empty_and_when_not() -> None:
     data = {"x": np.repeat(features, 8, 0), "y": np.repeat(np.arange(10), 8)}
     history = trainer.fit(data, batch_size=4, epochs=12, shuffle=False, verbose=False)  # of one class or two each
     assert history["loss"][-1] < 0.2 * history["loss"][0]
+
+
+@pytest.mark.parametrize("label", [10, -11])
+def test_a_target_out_of_range_is_refused(label: int) -> None:
+    trainer = gc.Trainer(layer()(X, Y).loss, optimizer=gc.optim.SGD(0.1), device="cpu")
+    with pytest.raises(gc.FeedError, match=f"'y' holds {label} at 2; expected positions .* from -10 to 9"):
+        trainer.train_step({"x": DATA, "y": np.array([0, 1, label, 3, 4, 5])})
 
 
 @pytest.mark.parametrize("cutoffs", [[], [6, 3], [3, 3], [0, 3], [10], [2.0]])
