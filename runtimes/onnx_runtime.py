@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import onnx
@@ -19,6 +20,9 @@ from runtimes.options import RuntimeOptions
 from runtimes.session import Device, Session, resolve
 
 __all__ = ["OnnxRuntime"]
+
+_PLANNED = 50_000
+"""Nodes beyond which memory is not planned ahead: the plan's time grows with their square, and is over a second."""
 
 
 class OnnxRuntime:
@@ -50,7 +54,10 @@ class OnnxRuntime:
 
     def compile(self, graph: Graph, constants: Mapping[str, Array]) -> Session:
         """The session of `graph`. Raises UnavailableError where an operator has no kernel."""
-        return Session(self.model(graph, constants), device=self.device, options=self.options)
+        model, options = self.model(graph, constants), self.options
+        if len(model.graph.node) > _PLANNED:
+            options = replace(options, memory_pattern=False)
+        return Session(model, device=self.device, options=options)
 
     def lend(self, array: Array) -> Any:
         """An OrtValue on the device with the elements of `array`; on the CPU in its memory, which must be kept."""

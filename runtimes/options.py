@@ -46,7 +46,8 @@ class RuntimeOptions:
             sums stay in the order of its atomic operations.
         optimization: onnxruntime's own graph optimizations: "disabled", "basic", "extended" or "all".
         arena: whether memory that is freed on the CPU is kept for the next use; without, each run asks the system.
-        memory_pattern: whether the memory of a run is planned from the one before, as one block, when shapes repeat.
+        memory_pattern: whether the memory of a run is planned from the one before, as one block, when shapes repeat;
+            not for models of more than 50,000 nodes, where making the plan takes long.
         arena_growth: how CUDA's arena grows: to the next "power_of_two", or by what is asked for ("as_requested").
         tf32: whether CUDA may round the operands of float32 matrix products and convolutions to TF32, 10 bits of
             mantissa, to be faster; as is onnxruntime's default.

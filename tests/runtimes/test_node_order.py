@@ -6,7 +6,7 @@ import pytest
 
 import graphc as gc
 from graphc.serial.export import to_model
-from runtimes import node_order
+from runtimes import node_order, onnx_runtime
 from runtimes.node_order import order_by_level
 from runtimes.onnx_runtime import OnnxRuntime
 from runtimes.options import RuntimeOptions
@@ -89,3 +89,10 @@ def test_small_models_and_a_chosen_order_stay_as_they_are(monkeypatch):
     assert [node.name for node in OnnxRuntime("cpu").model(graph, {}).graph.node] != written
     chosen = OnnxRuntime("cpu", RuntimeOptions(execution_order="priority"))
     assert [node.name for node in chosen.model(graph, {}).graph.node] == written
+
+
+@pytest.mark.parametrize(("planned", "expected"), [(0, False), (50_000, True)])
+def test_memory_of_very_large_models_is_not_planned_ahead(planned, expected, monkeypatch):
+    monkeypatch.setattr(onnx_runtime, "_PLANNED", planned)
+    session = OnnxRuntime("cpu").compile(gc.graph({"y": gc.tanh(gc.input("x", (2,)))}), {})
+    assert session.raw.get_session_options().enable_mem_pattern is expected
