@@ -19,7 +19,7 @@ from bench.peers.processes import PeerFailure, Process
 from bench.peers.rounds import Run, interleaved, spread
 
 STEPPED = ("graphc", "torch", "jax")
-LIMIT = 180.0
+LIMIT = 240.0
 WARMED = 3
 
 
