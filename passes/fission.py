@@ -104,8 +104,6 @@ class _Body:
         for node in self.order:
             if node in self.moving and node not in self.dependent and not node.is_leaf and self._moves(node):
                 self.ahead.add(node)
-                if node.op == "MatMul":
-                    self.limit = max(self.limit, _size(node.out()))
         for node in reversed(self.order):
             if node not in self.ahead:
                 self.ahead -= {t.node for t in node.inputs if t is not None and t.op in _VIEWS and not t.node.domain}
@@ -123,7 +121,7 @@ class _Body:
         return self.fits(*node.outputs)
 
     def fits(self, *tensors: Tensor) -> bool:
-        """Whether none of the tensors is larger than what a step reads, or a product that moves."""
+        """Whether none of the tensors is larger than what a step reads."""
         return all(_size(t) <= self.limit for t in tensors)
 
     def frontier(self) -> list[Tensor]:

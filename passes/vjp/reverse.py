@@ -367,8 +367,7 @@ def _products(outputs: Sequence[Tensor], matrices: Collection[Tensor]) -> list[_
         a, b = operand(node), operand(node, 1)
         for matrix, factor, left in ((b, a, False), (a, b, True)):
             known = matrix in matrices and matrix.tensor_type.is_static and matrix.ndim == 2
-            rank = factor.tensor_type.rank
-            if known and rank is not None and (not left or rank <= 2):
+            if known and factor.tensor_type.rank is not None:
                 found.append(_Product(node.out(), factor, matrix, left))
     return found
 

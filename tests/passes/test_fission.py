@@ -79,6 +79,30 @@ def test_what_is_stacked_twice_is_stacked_once() -> None:
     assert_same(gc.graph([last, a, b]), new)
 
 
+def test_what_follows_a_large_product_moves_out_with_it() -> None:
+    w, h = gc.input("wide", (3, 8)), gc.input("first", ("b", 8))
+    last, _ = gc.scan(lambda h, v: (h + gc.sigmoid(v @ w), None), h, X)
+    assert operators(split_scans(gc.graph(last))) == {"Add": 1}
+
+
+def test_a_loop_whose_slices_all_move_out_still_counts_its_steps() -> None:
+    last, ys = gc.scan(lambda h, v: (h * 2.0, gc.exp(v)), H, X)
+    old = gc.graph([last, ys])
+    new = split_scans(old)
+    assert operators(new) == {"Mul": 1}
+    assert_same(old, new)
+
+
+@pytest.mark.parametrize("places", [{"scan_output_directions": [1]}, {"scan_output_axes": [1]}], ids=["order", "axis"])
+def test_results_of_slices_alone_lie_where_the_loop_puts_them(places: dict[str, list[int]]) -> None:
+    v = gc.input("v", ("b", 3))
+    body = gc.Graph([H, v], [H + gc.exp(v), gc.exp(v)], name="body")
+    old = gc.graph([*gc.op.Scan(H, X, body=body, num_scan_inputs=1, captures=0, **places)])
+    new = split_scans(old)
+    assert new.count("Exp") == 1
+    assert_same(old, new)
+
+
 def kept(step: object, first: gc.Tensor = H) -> None:
     """Assert that a Scan stays as it is."""
     last, _ = gc.scan(step, first, X)
@@ -92,6 +116,12 @@ def test_what_depends_on_the_state_stays() -> None:
 
 def test_what_is_larger_than_what_a_step_reads_stays() -> None:
     kept(lambda h, v: (h + gc.sum(gc.unsqueeze(v, 2) * gc.unsqueeze(v, 1), 2), None))
+
+
+def test_products_of_two_slices_stay() -> None:
+    x, h = gc.input("square", ("T", 3, 3)), gc.input("first", (3, 3))
+    last, _ = gc.scan(lambda h, v: (h + v @ v, None), h, x)
+    assert split_scans(gc.graph(last)) == gc.graph(last)
 
 
 def test_what_draws_stays() -> None:

@@ -63,6 +63,14 @@ def test_steps_multiply_weights_by_states_and_transpose_no_weights(kind: str) ->
     assert all(node.inputs[1].shape[-1] == x.shape[0] for body in bodies for node in body.find("MatMul"))
 
 
+@pytest.mark.parametrize("kind", ["RNN", "LSTM"])
+def test_gradients_of_biases_sum_over_steps_and_batch_one_after_the_other(kind: str) -> None:
+    x = gc.input("x", ("batch", "T", 3))
+    output, _ = getattr(nn, kind)(5, batch_first=True, name="layer")(x)
+    step = gc.train_step(gc.mean(output * output), optimizer=gc.optim.SGD(0.1)).graph
+    assert [node.inputs[1].values.tolist() for node in step.find("ReduceSum")] == [[0]]
+
+
 def test_activations_without_a_gradient_are_left_to_who_asks_for_it() -> None:
     x, w, r = gc.input("x", ("T", "b", 3)), gc.input("w", (1, 5, 3)), gc.input("r", (1, 5, 5))
     made = gc.op.RNN(x, w, r, hidden_size=5, activations=["Sign"])

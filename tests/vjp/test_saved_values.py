@@ -74,6 +74,29 @@ def test_values_are_saved_rather_than_more_that_is_computed_of_them() -> None:
     assert backward.attrs["body"].count("Tanh") == 0
 
 
+@pytest.mark.usefixtures("large")
+def test_what_a_loop_stacks_along_another_axis_is_saved_once_more() -> None:
+    last, stacked = gc.scan(lambda h, v: ((n := gc.tanh(h + v)), n), H, X)
+    (node,) = gc.graph(last).find("Scan")
+    last, stacked = apply("Scan", node.inputs, {**node.attrs, "scan_output_axes": [1]}).outputs
+    forward, _ = loops([last, stacked], [H, X])
+    assert forward.attrs["body"].count("Sub") == 1  # in the form that the gradient reads
+    check_grads([last, stacked], [H, X])
+
+
+@pytest.mark.usefixtures("large")
+def test_what_has_another_length_in_each_step_is_computed_again() -> None:
+    h, x = gc.input("h", (4, 20), "float64"), gc.input("x", ("T", 4, 20), "float64")
+
+    def step(h: Tensor, v: Tensor) -> tuple[Tensor, None]:
+        chosen = gc.op.Compress(gc.sin(h), gc.reshape(v, (-1,)) > 0.0)
+        gates = gc.sin(h) * gc.cos(h) * gc.tanh(h) * gc.sigmoid(h)  # less to save in the form that gradients read
+        return gates * gc.sum(gc.sin(chosen) * chosen) + v, None
+
+    last, _ = gc.scan(step, h, x)
+    check_grads(last, [h, x], {"x": np.random.default_rng(0).normal(size=(3, 4, 20))})
+
+
 VARIANTS = [
     ("RNN", 1, {}),
     ("GRU", 3, {}),
@@ -111,7 +134,15 @@ def test_gradients_of_a_matrix_before_a_state_and_a_slice_are_products_of_all_st
     assert body.count("MatMul") == 1
     assert body.count("ReduceSum") == 0
     assert len(body.outputs) == 3  # the cotangent of the state, and those of both products
+    assert gc.graph(gc.grad(stacked.sum(), [W, u])).count("ReduceSum") == 0
     check_grads([last, stacked], [H, W, X, u], order=2)
+
+
+def test_gradient_of_a_matrix_before_a_state_of_several_matrices() -> None:
+    h, x = gc.input("h", (3, 4, 2), "float64"), gc.input("x", ("T", 3, 4, 2), "float64")
+    last, _ = gc.scan(lambda h, v: (gc.tanh(W @ h + v), None), h, x)
+    assert loops([last], [W])[-1].attrs["body"].count("ReduceSum") == 0
+    check_grads(last, [h, W, x])
 
 
 def test_gradient_of_a_matrix_before_a_batch_of_matrices_is_one_product() -> None:
