@@ -2,7 +2,7 @@
 
 An MLP (SGD, 784 inputs) by batch, width and depth for graphc, PyTorch eager and JAX, in rounds; and the time to the
 first step of a chain of n operators, with torch.compile in the place of eager PyTorch: each peer goes on to the next
-size as long as it takes no longer than LIMIT. Plots go to docs/figures, figures into docs/benchmarks.json.
+size as long as it takes no longer than `--limit`. Plots go to docs/figures, figures into docs/benchmarks.json.
 """
 
 import argparse
@@ -58,14 +58,16 @@ def main(arguments: Sequence[str] = ()) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m bench scaling", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FOLDER", default=DOCS, help="where to write (docs)")
-    out: Path = parser.parse_args(arguments).out
-    figures = measure()
+    parser.add_argument("--limit", type=float, default=LIMIT, help="seconds that a chain may take (%(default)g)")
+    options = parser.parse_args(arguments)
+    out: Path = options.out
+    figures = measure(options.limit)
     draw(figures, out / "figures")
     write(out, "scaling", figures)
 
 
-def measure() -> Scaling:
-    """All curves of those peers whose environment can be made."""
+def measure(limit: float = LIMIT) -> Scaling:
+    """All curves of those peers whose environment can be made; chains go on as long as they take `limit` seconds."""
     made: Scaling = {
         "provenance": results.provenance(),
         "titles": {name: PEERS[name].title for name in (*STEPPED, "torch-compile")},
@@ -84,7 +86,7 @@ def measure() -> Scaling:
     for name in ("graphc", "jax", "torch-compile"):
         if launch := _launch(name, "chains"):
             peer = PEERS[name].environment
-            made["compiling"][name] = growth(Entrant(launch, {"peer": peer}), NODES, LIMIT)
+            made["compiling"][name] = growth(Entrant(launch, {"peer": peer}), NODES, limit)
             tell(f"chain: {name}: up to {made['compiling'][name][-1:]}")
     return made
 
