@@ -1,6 +1,6 @@
-"""`python -m bench`: graphc and its peers side by side, written to docs/benchmarks.md, in up to 40 minutes.
+"""`python -m bench`: graphc and its peers side by side, written to docs/benchmarks.md, in up to 90 minutes.
 
-`python -m bench peers ...` and `python -m bench scaling ...` measure parts of it; `--help` after either says what.
+`python -m bench peers ...`, `exports ...` and `scaling ...` measure parts of it; `--help` after one says what.
 `python -m bench --quick --against docs/benchmarks.json` tells whether ratios have dropped.
 `python -m bench TABLE ...` runs other measurements, of graphc itself, each a module of this package.
 """
@@ -12,7 +12,11 @@ import sys
 
 import bench
 
-COMMANDS = {"peers": "bench.peers.side_by_side", "scaling": "bench.peers.scaling"}
+COMMANDS = {
+    "peers": "bench.peers.side_by_side",
+    "exports": "bench.peers.inference",
+    "scaling": "bench.peers.scaling",
+}
 HELPERS = ("__main__", "gpu_models", "models", "peers", "rounds", "table")
 TABLES = sorted(module.name for module in pkgutil.iter_modules(bench.__path__) if module.name not in HELPERS)
 

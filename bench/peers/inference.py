@@ -1,4 +1,4 @@
-"""`python -m bench.peers.inference [WORKLOAD ...]`: exported models against PyTorch's own exports, in onnxruntime.
+"""`python -m bench exports [WORKLOAD ...]`: exported models against PyTorch's own exports, in onnxruntime.
 
 Both files hold the network of a workload with its initial weights, and take any number of examples. They run in
 sessions of one process, in turns: a file is all that differs.
@@ -17,6 +17,7 @@ from typing import Any, TypedDict
 import numpy as np
 import onnxruntime
 
+from bench.peers import results
 from bench.peers.environments import ROOT, EnvironmentFailure, python
 from bench.peers.processes import THREADS
 from bench.peers.rounds import ROUNDS, SLICE, Run, Spread, interleaved, ratios, spread
@@ -188,10 +189,17 @@ def rows(figures: Figures) -> list[list[str]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table of the workloads that the arguments name, of all when none is."""
-    parser = argparse.ArgumentParser(prog="python -m bench.peers.inference", description=__doc__)
+    """Print the table of the workloads that the arguments name, of all when none is, and write it where they say."""
+    from bench.peers.side_by_side import write  # whose report needs this module
+
+    parser = argparse.ArgumentParser(prog="python -m bench exports", description=__doc__)
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"any of {', '.join(NAMES)}")
-    figures = measure(parser.parse_args(arguments).workloads or NAMES)
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, such as docs")
+    options = parser.parse_args(arguments)
+    begun = results.provenance()
+    figures = measure(options.workloads or NAMES)
+    if options.out:
+        write(options.out, "inference", {"provenance": begun, "figures": figures})
     show(f"Inference in onnxruntime, {THREADS} threads: gc.export and torch.onnx.export", HEADER, rows(figures))
     for name, reason in figures["dropped"].items():
         print(f"{name}: {reason}")
