@@ -47,8 +47,10 @@ OPTIONS = {
     "Softplus": {"beta": 3.0},
     "Hardtanh": {"min_val": -2.0, "max_val": 0.5},
     "PReLU": {"num_parameters": 6, "init": 0.1},
+    "RReLU": {"lower": 0.2, "upper": 0.2},
 }
 NEEDED = {"Softmax", "LogSoftmax", "Softmin", "Threshold"}  # PyTorch has no default for dim, nor for a threshold
+NEEDED |= {"RReLU"}  # which draws other slopes than PyTorch where there is a choice
 ACTIVATIONS = [(name, {}) for name in activation.__all__ if name not in NEEDED] + list(OPTIONS.items())
 
 
